@@ -1,0 +1,88 @@
+/*
+ * Field tables: how a plain `struct x_state` (no pointers, no descriptors) becomes bytes and back.
+ *
+ * A table lists every field: name, type, offset, count, and the version of the struct it came in.
+ * The encoding describes itself, so that a reader without the table can print it by name and a
+ * newer or older reader can match by name:
+ *   section := string name, u32 version, u32 instance, u32 nfields, nfields x field
+ *   field   := string name, u8 type, u8[3] zero, u32 count, values (little-endian)
+ * A reader takes known names with equal type and count <= its own, leaves absent ones at their
+ * default (zero) when they are newer than the sender's version, refuses a missing older one, and
+ * refuses an unknown one (it would be state silently lost) unless the type has FIELD_OPTIONAL.
+ */
+#ifndef GODWIT_STATE_FIELD_H
+#define GODWIT_STATE_FIELD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "wire/reader.h"
+
+enum field_type { FIELD_U8 = 1, FIELD_U16, FIELD_U32, FIELD_U64, FIELD_BYTES, FIELD_STRUCT };
+
+#define FIELD_OPTIONAL 0x80 /* or'ed to the type on the wire: an older reader may ignore it */
+
+struct state_desc;
+
+struct field {
+    const char *name;
+    enum field_type type;
+    uint32_t offset;
+    uint32_t count;        /* array length; 1 for a scalar; bytes for FIELD_BYTES */
+    uint32_t size;         /* of one element in memory */
+    int32_t len_offset;    /* offset of a uint32_t that holds the used count, or -1: always count */
+    uint16_t since;        /* first version that has it */
+    uint8_t wire_flags;    /* FIELD_OPTIONAL or 0 */
+    const struct state_desc *sub; /* FIELD_STRUCT */
+};
+
+struct state_desc {
+    const char *name; /* "serial", "virtio-blk", ... */
+    uint32_t version;
+    uint32_t size; /* sizeof(struct x_state) */
+    const struct field *fields;
+    uint32_t nfields;
+};
+
+#define FIELD_COUNT_(s, f) (sizeof(((s *)0)->f) / sizeof(((s *)0)->f[0]))
+#define FIELD(s, t, f)                                                                             \
+    {.name = #f, .type = (t), .offset = offsetof(s, f), .count = 1,                                \
+     .size = sizeof(((s *)0)->f), .len_offset = -1, .since = 1}
+#define FIELD_ARRAY(s, t, f)                                                                       \
+    {.name = #f, .type = (t), .offset = offsetof(s, f), .count = FIELD_COUNT_(s, f),               \
+     .size = sizeof(((s *)0)->f[0]), .len_offset = -1, .since = 1}
+#define FIELD_VARRAY(s, t, f, n)                                                                   \
+    {.name = #f, .type = (t), .offset = offsetof(s, f), .count = FIELD_COUNT_(s, f),               \
+     .size = sizeof(((s *)0)->f[0]), .len_offset = (int32_t)offsetof(s, n), .since = 1}
+#define FIELD_BLOB(s, f)                                                                           \
+    {.name = #f, .type = FIELD_BYTES, .offset = offsetof(s, f), .count = sizeof(((s *)0)->f),      \
+     .size = 1, .len_offset = -1, .since = 1}
+#define FIELD_STRUCTS(s, f, desc)                                                                  \
+    {.name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = FIELD_COUNT_(s, f),      \
+     .size = sizeof(((s *)0)->f[0]), .len_offset = -1, .since = 1, .sub = (desc)}
+#define STATE_DESC(var, label, ver, s, table)                                                      \
+    const struct state_desc var = {.name = (label), .version = (ver), .size = sizeof(s),           \
+                                   .fields = (table),                                              \
+                                   .nfields = sizeof(table) / sizeof((table)[0])}
+
+/* Appends one section. `instance` tells two of a kind apart (vCPU number, slot). */
+int state_encode(const struct state_desc *d, uint32_t instance, const void *state, struct buf *out);
+
+struct state_section {
+    char name[64];
+    uint32_t version;
+    uint32_t instance;
+    uint32_t nfields;
+};
+
+/* Reads a section's head; its fields follow in r. */
+int state_section_next(struct reader *r, struct state_section *s, struct err *e);
+/* Reads the fields of s into *state (zeroed first). Every refusal names section, field, values. */
+int state_decode(const struct state_desc *d, const struct state_section *s, struct reader *r,
+                 void *state, struct err *e);
+/* Prints the fields of s by name ("  lcr = 0x3"), needing no table; used by stream tools. */
+int state_print(const struct state_section *s, struct reader *r, struct buf *out, struct err *e);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * Migration URIs: tcp:HOST:PORT (IPv4, [IPv6], names; port 1-65535, 0 on a listener: any) and
+ * unix:PATH.  Parsing is pure; connecting and listening live here too, since both need the address.
+ */
+#ifndef GODWIT_TRANSPORT_ADDRESS_H
+#define GODWIT_TRANSPORT_ADDRESS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "transport/channel.h"
+
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
+
+struct address {
+    enum address_kind kind;
+    char host[256]; /* "" : any (listener) */
+    uint16_t port;
+    char path[108];
+};
+
+/* -EINVAL with the URI, the place and what is allowed. */
+int address_parse(const char *uri, struct address *a, struct err *e);
+/* Back to a URI (for messages and peers); always fits 384 bytes. */
+void address_format(const struct address *a, char *out, size_t cap);
+
+/* Connects within timeout_ms; *cancel (may be NULL) becoming true ends it with -ECANCELED. */
+int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_bool *cancel,
+                    struct channel **out, struct err *e);
+
+/* A listener: a non-blocking listening descriptor the owner may poll. A unix path that is a stale
+ * socket is replaced; anything else there is refused. */
+struct listener {
+    int fd;
+    struct address address; /* with the real port */
+};
+
+int listener_open(struct listener *l, const struct address *a, struct err *e);
+/* Waits for one connection up to timeout_ms (0: polls once); -EAGAIN when none came. */
+int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e);
+void listener_close(struct listener *l); /* unlinks a unix path that it made */
+
+#endif

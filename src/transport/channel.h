@@ -1,0 +1,50 @@
+/*
+ * A channel: one bidirectional byte stream between two monitors, whatever carries it.
+ *
+ * Blocking, with a bound: every read and write ends with -ETIMEDOUT when no byte moved for
+ * `timeout_ms` (0: for ever), and with -ECANCELED at once when channel_shutdown was called from
+ * another thread.  One reader and one writer thread at a time.  The creator frees.
+ */
+#ifndef GODWIT_TRANSPORT_CHANNEL_H
+#define GODWIT_TRANSPORT_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+struct channel;
+
+struct channel_ops {
+    const char *name; /* "tcp", "unix" */
+    /* Move some bytes; bytes moved, 0 at end of stream (readv), or -errno. May be short. */
+    ssize_t (*readv)(struct channel *c, const struct iovec *iov, int n);
+    ssize_t (*writev)(struct channel *c, const struct iovec *iov, int n);
+    void (*shutdown)(struct channel *c);
+    void (*free)(struct channel *c);
+};
+
+struct channel {
+    const struct channel_ops *ops;
+    uint64_t bytes_in, bytes_out; /* only touched by the reader (writer) thread */
+    uint32_t timeout_ms;
+    char peer[128]; /* for messages: "tcp:192.0.2.7:4446" */
+};
+
+/* All of it or an error: -EPIPE when the peer closed (err says after how many bytes). */
+int channel_read(struct channel *c, void *buf, size_t len, struct err *e);
+int channel_write(struct channel *c, const void *buf, size_t len, struct err *e);
+/* iov is consumed (modified). */
+int channel_readv(struct channel *c, struct iovec *iov, int n, struct err *e);
+int channel_writev(struct channel *c, struct iovec *iov, int n, struct err *e);
+void channel_set_timeout(struct channel *c, uint32_t timeout_ms);
+/* Any thread: makes current and later reads and writes fail with -ECANCELED. */
+void channel_shutdown(struct channel *c);
+void channel_free(struct channel *c); /* NULL is fine */
+
+/* A connected stream socket (owned from now on) as a channel. */
+struct channel *channel_from_fd(int fd, const char *peer);
+
+#endif

@@ -1,0 +1,248 @@
+/*
+ * libgodwit: the migration engine.  It knows regions of bytes, channels and the callbacks below; it
+ * knows no hypervisor and no device.  A monitor links it, implements two ops tables, and its
+ * machines move.
+ *
+ * A migration, from the source:
+ *
+ *   hello -> manifest -> precopy (rounds) -> stop -> state -> ready -> commit -> running -> done
+ *
+ * The manifest (opaque to the engine) is judged by the destination before any page moves.  Rounds
+ * end when the predicted blackout meets downtime-limit.  Up to the journaled commit the source may
+ * resume its guest; from there on only the destination's answer NEVER-RAN, or a person's word
+ * (godwit_source_resolve), lets it.  doc/spec/handover.md proves the one-winner rule; the bytes are
+ * in doc/spec/stream.md.
+ *
+ * Threads: the engine runs each side on one thread named "migrate", and page workers named
+ * "lane-N".  Each callback says on which it is called.  The functions here may be called from any
+ * thread, but not from inside a callback, *_stats, *_cancel and *_set_params excepted.
+ */
+#ifndef GODWIT_MIGRATE_H
+#define GODWIT_MIGRATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define GODWIT_PAGE_SIZE    4096U
+#define GODWIT_REGIONS_MAX  64
+#define GODWIT_LANES_MAX    64
+#define GODWIT_MANIFEST_MAX (4U << 20)  /* bytes */
+#define GODWIT_STATE_MAX    (64U << 20) /* bytes */
+
+/* ---- what both sides share ------------------------------------------------------------------ */
+
+/* Bytes that move.  host is `size` bytes (a multiple of GODWIT_PAGE_SIZE), mapped in one piece. */
+struct godwit_region {
+    uint32_t id; /* 0 .. n-1 */
+    char name[32];
+    uint64_t size;
+    void *host;
+};
+
+/* May be changed at any time, also while a migration runs. */
+struct godwit_params {
+    uint64_t max_bandwidth;       /* bytes/s over all lanes; 0: unlimited */
+    uint32_t downtime_limit_ms;   /* the blackout that is allowed; default 100 */
+    uint32_t lanes;               /* read when the migration starts; 0: the engine chooses */
+    uint32_t link_timeout_ms;     /* a channel on which nothing moves for so long is cut; 10000 */
+    uint32_t ready_timeout_ms;    /* the source's patience for READY with the guest paused; 5000 */
+    uint32_t handover_timeout_ms; /* how long an undecided side seeks its peer before it calls
+                                     itself unresolved (and goes on seeking, slower); 15000 */
+};
+
+#define GODWIT_PARAMS_DEFAULT                                                                      \
+    {.downtime_limit_ms = 100, .link_timeout_ms = 10000, .ready_timeout_ms = 5000,                 \
+     .handover_timeout_ms = 15000}
+
+enum godwit_status {
+    GODWIT_NONE,
+    GODWIT_SETUP,      /* hello, manifest */
+    GODWIT_ACTIVE,     /* precopy .. running */
+    GODWIT_COMPLETED,
+    GODWIT_FAILED,     /* the guest runs on at the source (destination: nothing is kept) */
+    GODWIT_CANCELED,
+    GODWIT_UNRESOLVED, /* paused: committed (source) or ready (destination) and does not know */
+    GODWIT_STATUS_COUNT
+};
+
+enum godwit_stage {
+    GODWIT_STAGE_HELLO,
+    GODWIT_STAGE_MANIFEST,
+    GODWIT_STAGE_PRECOPY,
+    GODWIT_STAGE_STOP,
+    GODWIT_STAGE_STATE,
+    GODWIT_STAGE_READY,
+    GODWIT_STAGE_COMMIT,
+    GODWIT_STAGE_RUNNING,
+    GODWIT_STAGE_DONE,
+    GODWIT_STAGE_COUNT
+};
+
+const char *godwit_status_name(enum godwit_status s); /* "none", "setup", ... */
+const char *godwit_stage_name(enum godwit_stage s);   /* "hello", "manifest", ... */
+
+struct godwit_stats {
+    enum godwit_status status;
+    enum godwit_stage stage;
+    struct err error; /* why it failed (stage, text); code 0 otherwise */
+    uint64_t total_ns, setup_ns;
+    uint64_t downtime_ns; /* as this side's engine saw it: stop begun .. RUNNING heard */
+    uint64_t expected_downtime_ns;
+    struct {
+        uint64_t start_ns, duration_ns; /* start: since the migration began; 0,0: not reached */
+    } stages[GODWIT_STAGE_COUNT];
+    uint64_t transferred;      /* bytes on all channels, headers included */
+    uint64_t remaining, total; /* bytes of regions */
+    uint64_t zero_pages, normal_pages;
+    uint64_t skipped_pages;    /* never touched by the guest, not even read */
+    uint64_t precopy_bytes, downtime_bytes, state_bytes;
+    uint64_t rounds;           /* dirty syncs done */
+    uint64_t dirty_pages_rate; /* pages/s in the last round */
+    uint64_t bandwidth;        /* bytes/s, measured over the last round */
+    uint32_t lanes;
+};
+
+enum godwit_event_kind {
+    GODWIT_EVENT_STATUS, /* status changed: stats->status */
+    GODWIT_EVENT_STAGE,  /* stage changed */
+    GODWIT_EVENT_ROUND,  /* a round begins: stats->rounds */
+};
+
+/* What a side must not forget when its process dies; see doc/spec/handover.md. */
+enum godwit_journal {
+    GODWIT_JOURNAL_INTENT,    /* source, before stop: may be given away (durable: fsync) */
+    GODWIT_JOURNAL_COMMIT,    /* source: given away; memory-backed, inside the blackout */
+    GODWIT_JOURNAL_ABORT,     /* source: not given away after all, runs here */
+    GODWIT_JOURNAL_COMPLETED, /* source: the destination runs it */
+    GODWIT_JOURNAL_READY,     /* destination: everything loaded, waits for the word */
+    GODWIT_JOURNAL_RUNNING,   /* destination: runs here */
+    GODWIT_JOURNAL_DISCARDED, /* destination: never ran here, and will not */
+};
+
+#define GODWIT_TOKEN_SIZE 16 /* names one migration, in hello, lanes, journals and reconnections */
+
+/* ---- source --------------------------------------------------------------------------------- */
+
+/*
+ * All on the "migrate" thread unless said otherwise; `e` is never NULL.  Call order:
+ *   manifest, dirty_start, (dirty_sync, dirty_clear ..)*, [journal INTENT], stop, save_state,
+ *   dirty_sync, dirty_clear.., commit | resume, ..., dirty_stop, finish (after commit only).
+ */
+struct godwit_source_ops {
+    /* Describes the machine; the text is for the destination's manifest callback. */
+    int (*manifest)(void *opaque, struct buf *out, struct err *e);
+
+    /* Begins dirty tracking: from here on every write by guest or monitor is reported.  Either all
+     * pages count as dirty at first or none: round 1 sends everything anyway. */
+    int (*dirty_start)(void *opaque, struct err *e);
+    /* ORs what is dirty into bitmap (bit per page of the region).  Pages stay dirty until cleared. */
+    int (*dirty_sync)(void *opaque, uint32_t region, uint64_t *bitmap, struct err *e);
+    /* Lane threads, concurrently on disjoint ranges.  Before the pages whose bits are set in `bits`
+     * are read: re-arms their tracking.  first and n are multiples of 64 (n: or up to the end);
+     * bits[0] bit 0 is page `first`. */
+    int (*dirty_clear)(void *opaque, uint32_t region, uint64_t first, uint64_t n,
+                       const uint64_t *bits, struct err *e);
+    void (*dirty_stop)(void *opaque);
+    /* Lane threads.  The next range at or after `offset` that was ever touched: [*start, *end) in
+     * bytes, *start == size when none is left.  NULL: everything was. */
+    int (*next_data)(void *opaque, uint32_t region, uint64_t offset, uint64_t *start,
+                     uint64_t *end);
+
+    /* Pauses the machine, drains its devices within a bound, settles interrupts.  On failure the
+     * machine runs on as before.  Sets *was_running: the destination runs only what ran. */
+    int (*stop)(void *opaque, bool *was_running, struct err *e);
+    /* The migration will not happen: the machine goes on as it was before stop. */
+    void (*resume)(void *opaque);
+    /* The state of everything but the regions; at most GODWIT_STATE_MAX bytes. May dirty pages. */
+    int (*save_state)(void *opaque, struct buf *out, struct err *e);
+
+    /* Past this the source may not resume by itself: journals COMMIT, then releases disk locks (and
+     * on one host the tap).  On failure nothing was given away. */
+    int (*commit)(void *opaque, struct err *e);
+    /* After NEVER-RAN or a person's word: takes the locks back, so that resume may follow.  On
+     * failure the machine stays paused, unresolved. */
+    int (*reclaim)(void *opaque, struct err *e);
+    /* INTENT, ABORT and COMPLETED; COMMIT is journaled by commit. INTENT may refuse. */
+    int (*journal)(void *opaque, enum godwit_journal what, const uint8_t token[GODWIT_TOKEN_SIZE],
+                   const char *peer, struct err *e);
+    /* The destination runs: close disks and taps, free RAM. The regions are not touched again. */
+    void (*finish)(void *opaque);
+    /* For progress and QMP events; must not block. */
+    void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
+};
+
+struct godwit_source_config {
+    const struct godwit_source_ops *ops;
+    void *opaque;
+    const char *uri; /* tcp:HOST:PORT or unix:PATH */
+    const struct godwit_region *regions;
+    uint32_t nregions;
+    struct godwit_params params;
+    uint64_t state_cost_ns; /* the monitor's first guess of stop + save + load; the model's start */
+};
+
+struct godwit_source;
+
+/* Starts the migration on its own thread. Copies the config. 0, or -errno before anything began. */
+int godwit_source_start(const struct godwit_source_config *config, struct godwit_source **out,
+                        struct err *e);
+/* Asks for an end; effective within 100 ms before commit. -EBUSY: committed, too late; -EALREADY */
+int godwit_source_cancel(struct godwit_source *s);
+/* As cancel, but it ends `failed` with this reason (the guest powered off, ...). */
+int godwit_source_fail(struct godwit_source *s, int code, const char *why);
+void godwit_source_set_params(struct godwit_source *s, const struct godwit_params *p);
+void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out);
+/* A person's word on an unresolved source. run: the guest resumes here; else it is given up. */
+int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e);
+/* Waits until the thread ended (completed, failed, canceled, or resolved) and frees. */
+void godwit_source_free(struct godwit_source *s);
+
+/* ---- destination ---------------------------------------------------------------------------- */
+
+/* All on the "migrate" thread.  Call order: manifest, load_state, ready, run | discard. */
+struct godwit_sink_ops {
+    /* The verdict, and the build: refuses (every reason in e), or makes the machine and fills in
+     * regions[i].host for the n regions the source announced (name and size are the peer's words,
+     * checked for sanity only).  Fresh memory must read as zeros. */
+    int (*manifest)(void *opaque, const void *data, size_t len, struct godwit_region *regions,
+                    uint32_t n, struct err *e);
+    int (*load_state)(void *opaque, const void *data, size_t len, struct err *e);
+    /* Everything arrived: last checks, journals READY. After it the machine waits, paused. */
+    int (*ready)(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
+                 struct err *e);
+    /* COMMIT came: takes the disk locks, journals RUNNING, runs (or stays paused if !was_running),
+     * announces itself.  On failure nothing ran; the source is told NEVER-RAN with the reason. */
+    int (*run)(void *opaque, bool was_running, struct err *e);
+    /* The machine (if manifest built one) never ran here and will not: take it down, journal
+     * DISCARDED if ready was called.  The engine listens again afterwards. */
+    void (*discard)(void *opaque);
+    void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
+};
+
+struct godwit_sink_config {
+    const struct godwit_sink_ops *ops;
+    void *opaque;
+    const char *uri;
+    struct godwit_params params;
+};
+
+struct godwit_sink;
+
+/* Opens the listener (errors are reported here) and waits for a source on its own thread.
+ * Strangers (scanners, silent or malformed peers) never use it up; a second source is refused. */
+int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sink **out,
+                      struct err *e);
+/* "tcp:127.0.0.1:4446" with the real port. */
+void godwit_sink_address(struct godwit_sink *s, char *out, size_t cap);
+void godwit_sink_stats(struct godwit_sink *s, struct godwit_stats *out);
+void godwit_sink_set_params(struct godwit_sink *s, const struct godwit_params *p);
+/* A person's word on an unresolved destination. */
+int godwit_sink_resolve(struct godwit_sink *s, bool run, struct err *e);
+/* Ends listening; an arriving machine that is not READY is discarded; waits and frees. */
+void godwit_sink_free(struct godwit_sink *s);
+
+#endif

@@ -27,7 +27,8 @@ int err_set(struct err *e, int code, const char *stage, const char *fmt, ...)
 int err_set_errno(struct err *e, int code, const char *stage, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Prepends context to the text of an error already set; returns e's code. */
+/* Prepends "context: " to the text of an error already set; returns e's code (-EIO without an e,
+ * so that it never reads as success). */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

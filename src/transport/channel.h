@@ -19,7 +19,9 @@ struct channel;
 
 struct channel_ops {
     const char *name; /* "tcp", "unix" */
-    /* Move some bytes; bytes moved, 0 at end of stream (readv), or -errno. May be short. */
+    /* Move some bytes without waiting: bytes moved (may be short), 0 at end of stream (readv), or
+     * -errno, -EAGAIN when nothing can move now.  Waiting is done by channel_* or by whoever polls
+     * channel.fd itself. */
     ssize_t (*readv)(struct channel *c, const struct iovec *iov, int n);
     ssize_t (*writev)(struct channel *c, const struct iovec *iov, int n);
     void (*shutdown)(struct channel *c);
@@ -28,6 +30,7 @@ struct channel_ops {
 
 struct channel {
     const struct channel_ops *ops;
+    int fd;                       /* non-blocking; poll it before ops->readv or ops->writev */
     uint64_t bytes_in, bytes_out; /* only touched by the reader (writer) thread */
     uint32_t timeout_ms;
     char peer[128]; /* for messages: "tcp:192.0.2.7:4446" */

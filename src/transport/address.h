@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "transport/channel.h"
@@ -15,9 +16,9 @@ enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
 
 struct address {
     enum address_kind kind;
-    char host[256]; /* "" : any (listener) */
+    char host[256]; /* no brackets; "": any (listener) */
     uint16_t port;
-    char path[108];
+    char path[108]; /* what sockaddr_un takes, NUL included */
 };
 
 /* -EINVAL with the URI, the place and what is allowed. */
@@ -25,20 +26,26 @@ int address_parse(const char *uri, struct address *a, struct err *e);
 /* Back to a URI (for messages and peers); always fits 384 bytes. */
 void address_format(const struct address *a, char *out, size_t cap);
 
-/* Connects within timeout_ms; *cancel (may be NULL) becoming true ends it with -ECANCELED. */
+/* Connects within timeout_ms (0: for ever), trying every address a name has; *cancel (may be NULL)
+ * becoming true ends it with -ECANCELED within 50 ms, while a name is being resolved too. */
 int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_bool *cancel,
                     struct channel **out, struct err *e);
 
-/* A listener: a non-blocking listening descriptor the owner may poll. A unix path that is a stale
- * socket is replaced; anything else there is refused. */
+/* A listener: a non-blocking listening descriptor the owner may poll.  tcp::PORT takes IPv4 and IPv6;
+ * [::] takes IPv6 alone; a name with both kinds of address is bound to its IPv4 one, since a listener
+ * is one socket.  A unix path that is a stale socket is replaced; anything else there is refused. */
 struct listener {
     int fd;
     struct address address; /* with the real port */
+    dev_t dev;              /* unix: the socket file that listener_open made */
+    ino_t ino;
 };
 
+/* A name is resolved within 5 s. -EADDRINUSE, -EEXIST (a file that is no socket), -errno. */
 int listener_open(struct listener *l, const struct address *a, struct err *e);
 /* Waits for one connection up to timeout_ms (0: polls once); -EAGAIN when none came. */
 int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e);
-void listener_close(struct listener *l); /* unlinks a unix path that it made */
+/* Unlinks a unix path that it made and nobody has replaced.  Does nothing when fd is -1. */
+void listener_close(struct listener *l);
 
 #endif

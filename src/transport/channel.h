@@ -24,6 +24,8 @@ struct channel_ops {
      * channel.fd itself. */
     ssize_t (*readv)(struct channel *c, const struct iovec *iov, int n);
     ssize_t (*writev)(struct channel *c, const struct iovec *iov, int n);
+    /* timeout_ms has changed; may be NULL. */
+    void (*set_timeout)(struct channel *c);
     void (*shutdown)(struct channel *c);
     void (*free)(struct channel *c);
 };
@@ -36,18 +38,22 @@ struct channel {
     char peer[128]; /* for messages: "tcp:192.0.2.7:4446" */
 };
 
-/* All of it or an error: -EPIPE when the peer closed (err says after how many bytes). */
+/* All of it or an error: -EPIPE when the peer closed (err says after how many bytes), -ECONNRESET
+ * when it vanished, -ETIMEDOUT, -ECANCELED.  The err's stage is "channel". */
 int channel_read(struct channel *c, void *buf, size_t len, struct err *e);
 int channel_write(struct channel *c, const void *buf, size_t len, struct err *e);
 /* iov is consumed (modified). */
 int channel_readv(struct channel *c, struct iovec *iov, int n, struct err *e);
 int channel_writev(struct channel *c, struct iovec *iov, int n, struct err *e);
+/* Also bounds, on TCP, how long sent bytes may stay unacknowledged and how long an idle peer may be
+ * dead unnoticed.  Not while another thread reads or writes. */
 void channel_set_timeout(struct channel *c, uint32_t timeout_ms);
 /* Any thread: makes current and later reads and writes fail with -ECANCELED. */
 void channel_shutdown(struct channel *c);
 void channel_free(struct channel *c); /* NULL is fine */
 
-/* A connected stream socket (owned from now on) as a channel. */
+/* A connected stream socket (owned from now on, closed on failure) as a channel that never times
+ * out; the transport follows from the socket's family.  NULL: errno. */
 struct channel *channel_from_fd(int fd, const char *peer);
 
 #endif

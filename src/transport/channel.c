@@ -1,0 +1,99 @@
+#include "transport/channel.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+
+#define STAGE "channel"
+
+/* Drops what was moved (and empty pieces) from the front of iov; pieces left. */
+static int advance(struct iovec **iov, int n, size_t moved)
+{
+    while (n > 0 && moved >= (*iov)->iov_len) {
+        moved -= (*iov)->iov_len;
+        (*iov)++;
+        n--;
+    }
+    if (n > 0) {
+        (*iov)->iov_base = (uint8_t *)(*iov)->iov_base + moved;
+        (*iov)->iov_len -= moved;
+    }
+    return n;
+}
+
+static int describe(const struct channel *c, ssize_t ret, const char *verb, uint64_t bytes,
+                    struct err *e)
+{
+    if (ret == 0 || ret == -EPIPE)
+        return err_set(e, -EPIPE, STAGE,
+                       "%s %s: the peer closed the connection after %" PRIu64 " bytes", verb,
+                       c->peer, bytes);
+    if (ret == -ETIMEDOUT)
+        return err_set(e, -ETIMEDOUT, STAGE,
+                       "%s %s: no byte moved for %u ms, after %" PRIu64 " bytes", verb, c->peer,
+                       c->timeout_ms, bytes);
+    if (ret == -ECANCELED)
+        return err_set(e, -ECANCELED, STAGE, "%s %s: canceled", verb, c->peer);
+    return err_set_errno(e, (int)ret, STAGE, "%s %s, after %" PRIu64 " bytes", verb, c->peer,
+                         bytes);
+}
+
+int channel_readv(struct channel *c, struct iovec *iov, int n, struct err *e)
+{
+    n = advance(&iov, n, 0);
+    while (n > 0) {
+        ssize_t ret = c->ops->readv(c, iov, n < IOV_MAX ? n : IOV_MAX);
+
+        if (ret <= 0)
+            return describe(c, ret, "reading from", c->bytes_in, e);
+        c->bytes_in += (uint64_t)ret;
+        n = advance(&iov, n, (size_t)ret);
+    }
+    return 0;
+}
+
+int channel_writev(struct channel *c, struct iovec *iov, int n, struct err *e)
+{
+    n = advance(&iov, n, 0);
+    while (n > 0) {
+        ssize_t ret = c->ops->writev(c, iov, n < IOV_MAX ? n : IOV_MAX);
+
+        if (ret < 0)
+            return describe(c, ret, "writing to", c->bytes_out, e);
+        c->bytes_out += (uint64_t)ret;
+        n = advance(&iov, n, (size_t)ret);
+    }
+    return 0;
+}
+
+int channel_read(struct channel *c, void *buf, size_t len, struct err *e)
+{
+    struct iovec iov = {.iov_base = buf, .iov_len = len};
+
+    return channel_readv(c, &iov, 1, e);
+}
+
+int channel_write(struct channel *c, const void *buf, size_t len, struct err *e)
+{
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+
+    return channel_writev(c, &iov, 1, e);
+}
+
+void channel_set_timeout(struct channel *c, uint32_t timeout_ms)
+{
+    c->timeout_ms = timeout_ms;
+    if (c->ops->set_timeout)
+        c->ops->set_timeout(c);
+}
+
+void channel_shutdown(struct channel *c)
+{
+    c->ops->shutdown(c);
+}
+
+void channel_free(struct channel *c)
+{
+    if (c)
+        c->ops->free(c);
+}

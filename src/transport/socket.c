@@ -1,0 +1,191 @@
+/*
+ * Channels over connected stream sockets.  Every system call is made not to block; when nothing can
+ * move the thread waits in poll(), which shutdown(2) from another thread ends at once: cancelling
+ * needs no descriptor of its own, and a wait has an exact bound.
+ */
+#include "transport/channel.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* TCP tunes its buffers itself; a UNIX socket keeps what it was given, and the default of 208 KiB
+ * makes the two ends take turns. */
+#define UNIX_BUFFER (4 << 20)
+
+#define KEEPALIVE_PROBES 3
+
+/* poll() counts milliseconds in an int; longer waits take several. */
+#define POLL_MAX_NS (3600 * NS_PER_S)
+
+struct socket_channel {
+    struct channel base;
+    int fd;
+    atomic_bool cancelled;
+};
+
+static struct socket_channel *to_socket(struct channel *c)
+{
+    return (struct socket_channel *)c; /* base comes first */
+}
+_Static_assert(offsetof(struct socket_channel, base) == 0, "to_socket casts");
+
+/* Waits until the socket is ready (or broken: the next call tells how). 0, -ETIMEDOUT, -errno. */
+static int wait_ready(const struct socket_channel *s, short events)
+{
+    uint64_t deadline = clock_now_ns() + s->base.timeout_ms * NS_PER_MS;
+    struct pollfd p = {.fd = s->fd, .events = events};
+    int timeout = -1, n;
+
+    for (;;) {
+        if (s->base.timeout_ms) {
+            uint64_t now = clock_now_ns();
+
+            if (now >= deadline)
+                return -ETIMEDOUT;
+            timeout = deadline - now > POLL_MAX_NS
+                          ? (int)(POLL_MAX_NS / NS_PER_MS)
+                          : (int)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
+        }
+        n = poll(&p, 1, timeout);
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
+static ssize_t socket_move(struct channel *c, const struct iovec *iov, int n, short events)
+{
+    struct socket_channel *s = to_socket(c);
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+    ssize_t moved;
+    int ret;
+
+    for (;;) {
+        if (atomic_load(&s->cancelled))
+            return -ECANCELED;
+        if (events == POLLIN)
+            moved = recvmsg(s->fd, &msg, MSG_DONTWAIT);
+        else
+            moved = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ret = moved < 0 ? -errno : 0;
+        /* What shutdown() does to a call in progress looks like the peer's doing otherwise. */
+        if (moved <= 0 && atomic_load(&s->cancelled))
+            return -ECANCELED;
+        if (moved >= 0)
+            return moved;
+        if (ret == -EAGAIN)
+            ret = wait_ready(s, events);
+        if (ret && ret != -EINTR)
+            return ret;
+    }
+}
+
+static ssize_t socket_readv(struct channel *c, const struct iovec *iov, int n)
+{
+    return socket_move(c, iov, n, POLLIN);
+}
+
+static ssize_t socket_writev(struct channel *c, const struct iovec *iov, int n)
+{
+    return socket_move(c, iov, n, POLLOUT);
+}
+
+static void socket_shutdown(struct channel *c)
+{
+    struct socket_channel *s = to_socket(c);
+
+    atomic_store(&s->cancelled, true);
+    shutdown(s->fd, SHUT_RDWR);
+}
+
+static void socket_free(struct channel *c)
+{
+    close(to_socket(c)->fd);
+    free(c);
+}
+
+/* Best effort: a socket that will not take an option still carries bytes. */
+static void set_int(int fd, int level, int option, int value)
+{
+    setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/* An idle connection to a dead peer breaks after about timeout_ms: one idle span, then probes. */
+static void tcp_set_timeout(struct channel *c)
+{
+    int fd = to_socket(c)->fd;
+    uint32_t span = c->timeout_ms / (1000 * (KEEPALIVE_PROBES + 1));
+
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, c->timeout_ms > INT32_MAX ? 0 : (int)c->timeout_ms);
+    if (!c->timeout_ms)
+        return;
+    span = span < 1 ? 1 : span > 32767 ? 32767 : span;
+    set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)span);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)span);
+    set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+}
+
+static void tcp_prepare(int fd)
+{
+    set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+static void unix_prepare(int fd)
+{
+    int size = UNIX_BUFFER;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size))) /* needs CAP_NET_ADMIN */
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, size); /* up to net.core.wmem_max */
+}
+
+static const struct channel_ops tcp_ops = {
+    .name = "tcp",
+    .readv = socket_readv,
+    .writev = socket_writev,
+    .set_timeout = tcp_set_timeout,
+    .shutdown = socket_shutdown,
+    .free = socket_free,
+};
+
+static const struct channel_ops unix_ops = {
+    .name = "unix",
+    .readv = socket_readv,
+    .writev = socket_writev,
+    .shutdown = socket_shutdown,
+    .free = socket_free,
+};
+
+struct channel *channel_from_fd(int fd, const char *peer)
+{
+    struct socket_channel *s = calloc(1, sizeof(*s));
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(name);
+    int saved;
+
+    if (!s || getsockname(fd, (struct sockaddr *)&name, &len)) {
+        saved = errno;
+        free(s);
+        close(fd);
+        errno = saved;
+        return NULL;
+    }
+    s->fd = fd;
+    s->base.ops = name.ss_family == AF_UNIX ? &unix_ops : &tcp_ops;
+    snprintf(s->base.peer, sizeof(s->base.peer), "%s", peer);
+    if (name.ss_family == AF_UNIX)
+        unix_prepare(fd);
+    else
+        tcp_prepare(fd);
+    return &s->base;
+}

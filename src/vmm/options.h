@@ -10,11 +10,24 @@
 #define VMM_QMP_MAX  8
 #define VMM_PATH_MAX 1024
 
+/* Which parts of the machine the command line spoke of: a destination checks exactly those against
+ * the manifest. */
+enum {
+    OPTION_MACHINE = 1 << 0,
+    OPTION_RAM = 1 << 1,
+    OPTION_VCPUS = 1 << 2,
+    OPTION_CPU = 1 << 3,
+    OPTION_BOOT = 1 << 4, /* -kernel, -initrd, -append */
+    OPTION_DEVICES = 1 << 5,
+    OPTION_NAME = 1 << 6,
+    OPTION_UUID = 1 << 7,
+};
+
 enum serial_kind { SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_PTY };
 
 struct vmm_options {
     struct machine_config machine;
-    bool machine_given; /* any option that describes the machine itself (-machine, -m, -smp, -kernel, ...) */
+    uint32_t given; /* OPTION_* */
     uint32_t nqmp;
     char qmp[VMM_QMP_MAX][VMM_PATH_MAX]; /* "unix:PATH" or "tcp:HOST:PORT", suffixes stripped */
     enum serial_kind serial;

@@ -3,8 +3,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
+
+#include "base/clock.h"
 
 #define STAGE "channel"
+
+/* poll() counts milliseconds in an int; longer waits take several. */
+#define POLL_MAX_NS (3600 * NS_PER_S)
 
 /* Drops what was moved (and empty pieces) from the front of iov; pieces left. */
 static int advance(struct iovec **iov, int n, size_t moved)
@@ -38,12 +44,42 @@ static int describe(const struct channel *c, ssize_t ret, const char *verb, uint
                          bytes);
 }
 
+/* Waits until the channel is ready (or broken: the next call tells how). 0, -ETIMEDOUT, -errno. */
+static int wait_ready(const struct channel *c, short events)
+{
+    uint64_t deadline = clock_now_ns() + c->timeout_ms * NS_PER_MS;
+    struct pollfd p = {.fd = c->fd, .events = events};
+    int timeout = -1, n;
+
+    for (;;) {
+        if (c->timeout_ms) {
+            uint64_t now = clock_now_ns();
+
+            if (now >= deadline)
+                return -ETIMEDOUT;
+            timeout = deadline - now > POLL_MAX_NS
+                          ? (int)(POLL_MAX_NS / NS_PER_MS)
+                          : (int)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
+        }
+        n = poll(&p, 1, timeout);
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
 int channel_readv(struct channel *c, struct iovec *iov, int n, struct err *e)
 {
     n = advance(&iov, n, 0);
     while (n > 0) {
         ssize_t ret = c->ops->readv(c, iov, n < IOV_MAX ? n : IOV_MAX);
 
+        if (ret == -EAGAIN) {
+            ret = wait_ready(c, POLLIN);
+            if (!ret)
+                continue;
+        }
         if (ret <= 0)
             return describe(c, ret, "reading from", c->bytes_in, e);
         c->bytes_in += (uint64_t)ret;
@@ -58,6 +94,11 @@ int channel_writev(struct channel *c, struct iovec *iov, int n, struct err *e)
     while (n > 0) {
         ssize_t ret = c->ops->writev(c, iov, n < IOV_MAX ? n : IOV_MAX);
 
+        if (ret == -EAGAIN) {
+            ret = wait_ready(c, POLLOUT);
+            if (!ret)
+                continue;
+        }
         if (ret < 0)
             return describe(c, ret, "writing to", c->bytes_out, e);
         c->bytes_out += (uint64_t)ret;

@@ -1,7 +1,7 @@
 /*
- * Channels over connected stream sockets.  Every system call is made not to block; when nothing can
- * move the thread waits in poll(), which shutdown(2) from another thread ends at once: cancelling
- * needs no descriptor of its own, and a wait has an exact bound.
+ * Channels over connected stream sockets.  No system call blocks; who finds that nothing can move
+ * waits in poll() (channel.c), which shutdown(2) from another thread ends at once: cancelling needs
+ * no descriptor of its own, and a wait has an exact bound.
  */
 #include "transport/channel.h"
 
@@ -15,20 +15,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 /* TCP tunes its buffers itself; a UNIX socket keeps what it was given, and the default of 208 KiB
  * makes the two ends take turns. */
 #define UNIX_BUFFER (4 << 20)
 
 #define KEEPALIVE_PROBES 3
 
-/* poll() counts milliseconds in an int; longer waits take several. */
-#define POLL_MAX_NS (3600 * NS_PER_S)
-
 struct socket_channel {
     struct channel base;
-    int fd;
     atomic_bool cancelled;
 };
 
@@ -38,56 +32,26 @@ static struct socket_channel *to_socket(struct channel *c)
 }
 _Static_assert(offsetof(struct socket_channel, base) == 0, "to_socket casts");
 
-/* Waits until the socket is ready (or broken: the next call tells how). 0, -ETIMEDOUT, -errno. */
-static int wait_ready(const struct socket_channel *s, short events)
-{
-    uint64_t deadline = clock_now_ns() + s->base.timeout_ms * NS_PER_MS;
-    struct pollfd p = {.fd = s->fd, .events = events};
-    int timeout = -1, n;
-
-    for (;;) {
-        if (s->base.timeout_ms) {
-            uint64_t now = clock_now_ns();
-
-            if (now >= deadline)
-                return -ETIMEDOUT;
-            timeout = deadline - now > POLL_MAX_NS
-                          ? (int)(POLL_MAX_NS / NS_PER_MS)
-                          : (int)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
-        }
-        n = poll(&p, 1, timeout);
-        if (n > 0)
-            return 0;
-        if (n < 0 && errno != EINTR)
-            return -errno;
-    }
-}
-
 static ssize_t socket_move(struct channel *c, const struct iovec *iov, int n, short events)
 {
     struct socket_channel *s = to_socket(c);
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
     ssize_t moved;
-    int ret;
 
-    for (;;) {
+    do {
         if (atomic_load(&s->cancelled))
             return -ECANCELED;
         if (events == POLLIN)
-            moved = recvmsg(s->fd, &msg, MSG_DONTWAIT);
+            moved = recvmsg(c->fd, &msg, MSG_DONTWAIT);
         else
-            moved = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-        ret = moved < 0 ? -errno : 0;
+            moved = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (moved < 0)
+            moved = -errno;
         /* What shutdown() does to a call in progress looks like the peer's doing otherwise. */
         if (moved <= 0 && atomic_load(&s->cancelled))
             return -ECANCELED;
-        if (moved >= 0)
-            return moved;
-        if (ret == -EAGAIN)
-            ret = wait_ready(s, events);
-        if (ret && ret != -EINTR)
-            return ret;
-    }
+    } while (moved == -EINTR);
+    return moved;
 }
 
 static ssize_t socket_readv(struct channel *c, const struct iovec *iov, int n)
@@ -105,12 +69,12 @@ static void socket_shutdown(struct channel *c)
     struct socket_channel *s = to_socket(c);
 
     atomic_store(&s->cancelled, true);
-    shutdown(s->fd, SHUT_RDWR);
+    shutdown(c->fd, SHUT_RDWR);
 }
 
 static void socket_free(struct channel *c)
 {
-    close(to_socket(c)->fd);
+    close(c->fd);
     free(c);
 }
 
@@ -123,7 +87,7 @@ static void set_int(int fd, int level, int option, int value)
 /* An idle connection to a dead peer breaks after about timeout_ms: one idle span, then probes. */
 static void tcp_set_timeout(struct channel *c)
 {
-    int fd = to_socket(c)->fd;
+    int fd = c->fd;
     uint32_t span = c->timeout_ms / (1000 * (KEEPALIVE_PROBES + 1));
 
     set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, c->timeout_ms > INT32_MAX ? 0 : (int)c->timeout_ms);
@@ -180,7 +144,7 @@ struct channel *channel_from_fd(int fd, const char *peer)
         errno = saved;
         return NULL;
     }
-    s->fd = fd;
+    s->base.fd = fd;
     s->base.ops = name.ss_family == AF_UNIX ? &unix_ops : &tcp_ops;
     snprintf(s->base.peer, sizeof(s->base.peer), "%s", peer);
     if (name.ss_family == AF_UNIX)

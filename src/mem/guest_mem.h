@@ -35,7 +35,8 @@ struct guest_mem_config {
 
 struct guest_mem {
     uint8_t *host; /* the whole file, mapped shared, contiguous */
-    uint64_t size;
+    uint64_t size;   /* bytes of RAM */
+    uint64_t mapped; /* size, rounded up to the pages of the backing */
     int fd;
     uint32_t nranges;
     struct guest_range ranges[GUEST_MEM_RANGES];

@@ -61,6 +61,21 @@ struct x86_msr {
     uint64_t value;
 };
 
+/* What is under way in a vCPU between two instructions: struct kvm_vcpu_events, Linux uapi
+ * asm/kvm.h. */
+struct x86_events {
+    uint8_t exception_injected, exception_nr, exception_has_error_code, exception_pending;
+    uint32_t exception_error_code;
+    uint8_t exception_has_payload;
+    uint64_t exception_payload;
+    uint8_t interrupt_injected, interrupt_nr, interrupt_soft, interrupt_shadow;
+    uint8_t nmi_injected, nmi_pending, nmi_masked;
+    uint8_t smi_smm, smi_pending, smi_inside_nmi, smi_latched_init;
+    uint8_t triple_fault_pending;
+    uint32_t sipi_vector;
+    uint32_t flags; /* KVM_VCPUEVENT_VALID_*: which of these the source's kernel knew */
+};
+
 struct x86_vcpu_state {
     struct x86_regs regs;
     struct x86_sregs sregs;
@@ -73,7 +88,7 @@ struct x86_vcpu_state {
     uint32_t msr_index[X86_MSRS_MAX];
     uint64_t msr_value[X86_MSRS_MAX];
     uint8_t lapic[1024];    /* APIC register page, 0x000-0x3ff (SDM vol. 3, 11.4) */
-    uint8_t vcpu_events[64]; /* struct kvm_vcpu_events, Linux uapi asm/kvm.h */
+    struct x86_events events;
     uint64_t db[4], dr6, dr7;
     uint32_t mp_state;
     uint64_t tsc_offset;    /* KVM_VCPU_TSC_OFFSET, valid if tsc_offset_valid */
@@ -86,16 +101,52 @@ struct x86_vcpu_state {
 struct x86_clock_state {
     uint64_t clock_ns;    /* kvmclock */
     uint64_t realtime_ns; /* CLOCK_REALTIME at the same instant, valid if realtime_valid */
-    uint64_t host_tsc;    /* valid if host_tsc_valid */
+    uint64_t host_tsc;    /* the host's TSC at the same instant, valid if host_tsc_valid */
+    uint32_t host_tsc_khz;
     uint8_t realtime_valid, host_tsc_valid;
+    uint8_t tsc_scaled; /* the source's KVM scaled the TSC (a guest rate unlike host_tsc_khz) */
+};
+
+/* One 8259: struct kvm_pic_state, Linux uapi asm/kvm.h. */
+struct x86_pic {
+    uint8_t last_irr, irr, imr, isr;
+    uint8_t priority_add, irq_base, read_reg_select, poll, special_mask, init_state;
+    uint8_t auto_eoi, rotate_on_auto_eoi, special_fully_nested_mode, init4;
+    uint8_t elcr, elcr_mask;
+};
+
+#define X86_IOAPIC_PINS 24
+
+/* struct kvm_ioapic_state; redirection entries as in the 82093AA datasheet, 3.2.4. */
+struct x86_ioapic {
+    uint64_t base_address;
+    uint32_t ioregsel, id, irr;
+    uint64_t redirtbl[X86_IOAPIC_PINS];
+};
+
+/* One channel of the 8254: struct kvm_pit_channel_state.  count_load_time is in nanoseconds of the
+ * host's CLOCK_BOOTTIME at the source: KVM ignores it on load. */
+struct x86_pit_channel {
+    uint32_t count; /* 1 to 65536 */
+    uint16_t latched_count;
+    uint8_t count_latched, status_latched, status;
+    uint8_t read_state, write_state, write_latch, rw_mode, mode, bcd, gate;
+    uint64_t count_load_time;
+};
+
+struct x86_pit {
+    struct x86_pit_channel channels[3];
+    uint32_t flags; /* KVM_PIT_FLAGS_* */
 };
 
 struct x86_vm_state {
-    uint8_t pic_master[64], pic_slave[64]; /* struct kvm_pic_state, zero-padded */
-    uint8_t ioapic[256];                   /* struct kvm_ioapic_state, zero-padded */
-    uint8_t pit[128];                      /* struct kvm_pit_state2, zero-padded */
+    struct x86_pic pics[2]; /* master, slave */
+    struct x86_ioapic ioapic;
+    struct x86_pit pit;
 };
 
+extern const struct state_desc x86_cpuid_desc;
+extern const struct state_desc x86_msr_list_desc;
 extern const struct state_desc x86_vcpu_state_desc;
 extern const struct state_desc x86_clock_state_desc;
 extern const struct state_desc x86_vm_state_desc;

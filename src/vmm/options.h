@@ -1,7 +1,4 @@
-/*
- * Everything the person who starts godwit-vmm can ask for, checked and in plain form.  The command
- * line (src/cmd/vmm) fills it in; the monitor only reads it.
- */
+/* What godwit-vmm was asked to do: filled in by the command line (src/cmd/vmm), read by the monitor. */
 #ifndef GODWIT_VMM_OPTIONS_H
 #define GODWIT_VMM_OPTIONS_H
 
@@ -9,60 +6,44 @@
 #include <stdint.h>
 
 #include "machine/config.h"
-#include "qmp/address.h"
 
-#define VMM_QMP_MAX 8
-#define VMM_URI_MAX 512
+#define VMM_QMP_MAX  8
+#define VMM_PATH_MAX 1024
 
-enum vmm_serial_kind {
-    VMM_SERIAL_NONE,
-    VMM_SERIAL_STDIO,
-    VMM_SERIAL_FILE, /* path: appended to */
-    VMM_SERIAL_UNIX, /* path: listened on, one client at a time; wait: not before one is there */
-    VMM_SERIAL_PTY,
+/* Which parts of the machine the command line spoke of: a destination checks exactly those against
+ * the manifest. */
+enum {
+    OPTION_MACHINE = 1 << 0,
+    OPTION_RAM = 1 << 1,
+    OPTION_VCPUS = 1 << 2,
+    OPTION_CPU = 1 << 3,
+    OPTION_BOOT = 1 << 4, /* -kernel, -initrd, -append */
+    OPTION_DEVICES = 1 << 5,
+    OPTION_NAME = 1 << 6,
+    OPTION_UUID = 1 << 7,
 };
 
-struct vmm_serial {
-    enum vmm_serial_kind kind;
-    char path[MACHINE_PATH_MAX];
-    bool wait;
-};
-
-/* Which parts of `machine` were asked for, and not filled in by a default: a destination checks
- * these, and only these, against the manifest. */
-struct vmm_given {
-    bool machine, ram, vcpus, cpu, kernel, initrd, append, name, uuid;
-    bool drives, netdevs, devices;
-};
+enum serial_kind { SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_PTY };
 
 struct vmm_options {
-    struct machine_config machine; /* names of the machine are full: "q35-1.0" */
-    struct vmm_given given;
-
+    struct machine_config machine;
+    uint32_t given; /* OPTION_* */
     uint32_t nqmp;
-    struct qmp_address qmp[VMM_QMP_MAX];
-    struct vmm_serial serial;
-
-    bool incoming;                  /* a destination: wait for a machine */
-    char incoming_uri[VMM_URI_MAX]; /* "" : -incoming defer, migrate-incoming tells */
-
-    bool start_paused; /* -S */
-    bool no_reboot;    /* a guest's reset ends the monitor */
-    bool no_shutdown;  /* a guest's poweroff stops the machine and keeps the monitor */
-    bool sandbox;
-    bool daemonize;
-
-    char mem_path[MACHINE_PATH_MAX]; /* "" : chosen by src/mem */
+    char qmp[VMM_QMP_MAX][VMM_PATH_MAX]; /* "unix:PATH" or "tcp:HOST:PORT", suffixes stripped */
+    enum serial_kind serial;
+    char serial_path[VMM_PATH_MAX];
+    bool incoming;       /* -incoming given */
+    char incoming_uri[VMM_PATH_MAX]; /* "" : defer */
+    char pidfile[VMM_PATH_MAX];
+    char log_file[VMM_PATH_MAX];
+    char mem_path[VMM_PATH_MAX];
     bool mem_prealloc;
-
-    char pidfile[MACHINE_PATH_MAX];
-    char log_file[MACHINE_PATH_MAX];
-
-    /* Called by the monitor once, on the main thread, when it serves QMP and has built its machine
-     * (or waits for one): a daemon's caller is let go.  May be NULL. Needs write, close and dup3
-     * of a sandbox, no more. */
-    void (*ready)(void *opaque);
-    void *ready_opaque;
+    bool start_paused;   /* -S */
+    bool daemonize;
+    bool no_reboot;      /* a guest reset ends the monitor */
+    bool no_shutdown;    /* a guest poweroff leaves the monitor, stopped */
+    bool sandbox;        /* default on */
+    int ready_fd;        /* daemonize: a byte is written here once start-up succeeded; -1 */
 };
 
 #endif

@@ -1,0 +1,1 @@
+"""The lab: emulated hosts with real KVM, and a stock guest that moves between them."""

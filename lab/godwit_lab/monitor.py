@@ -1,0 +1,158 @@
+"""The programs that can run the guest: godwit-vmm, and QEMU as the control that proves the lab."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from .host import Host, HostError
+from .images import Programs
+
+GUEST_MAC = "52:54:00:09:00:64"
+GUEST_ADDRESS = "10.9.0.100"
+MIGRATION_PORT = 4446
+
+FIRMWARE = ("/usr/share/qemu/pvh.bin", "/usr/share/qemu/linuxboot_dma.bin",
+            "/usr/share/qemu/kvmvapic.bin", "/usr/share/seabios/bios-256k.bin",
+            "/usr/share/seabios/bios-microvm.bin")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine that moves, in the words both monitors share."""
+
+    board: str                   # q35 or microvm
+    disk: str                    # as the hosts name it
+    memory: str = "256M"
+    cpus: int = 1
+
+    def kernel_command_line(self) -> str:
+        return f"console=ttyS0 panic=1 mitigations=off quiet lab.address={GUEST_ADDRESS}"
+
+    def device(self, kind: str) -> str:
+        return f"virtio-{kind}-{'pci' if self.board == 'q35' else 'device'}"
+
+
+class Monitor:
+    """How one program is installed, started and spoken to."""
+
+    name = ""
+    is_control = False           # its clock jumps are shown, not counted against it
+
+    def programs(self) -> Programs:
+        raise NotImplementedError
+
+    def machine_options(self, machine: Machine) -> list[str]:
+        """The whole command line of a machine, without instance-specific parts."""
+        raise NotImplementedError
+
+    def incoming_options(self, machine: Machine) -> list[str]:
+        """What a destination is given of it."""
+        return self.machine_options(machine)
+
+
+class Qemu(Monitor):
+    """Debian's QEMU."""
+
+    name = "qemu"
+    is_control = True
+
+    def programs(self) -> Programs:
+        return Programs({"/usr/bin/monitor": Path("/usr/bin/qemu-system-x86_64")},
+                        {path: Path(path) for path in FIRMWARE})
+
+    def machine_options(self, machine: Machine) -> list[str]:
+        return [
+            "-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-machine", machine.board,
+            "-accel", "kvm", "-cpu", "qemu64,-svm", "-m", machine.memory,
+            "-smp", str(machine.cpus), "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd",
+            "-append", machine.kernel_command_line(),
+            "-drive", f"file={machine.disk},id=root,format=raw,if=none,cache=none",
+            "-device", f"{machine.device('blk')},drive=root,id=root0",
+            "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no",
+            "-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}"
+                       + (",romfile=" if machine.board == "q35" else "")]
+
+
+class Godwit(Monitor):
+    """godwit-vmm as meson built it."""
+
+    name = "godwit"
+
+    def __init__(self, program: Path) -> None:
+        self.program = program
+
+    def programs(self) -> Programs:
+        return Programs({"/usr/bin/monitor": self.program})
+
+    def machine_options(self, machine: Machine) -> list[str]:
+        return ["-machine", machine.board, "-m", machine.memory, "-smp", str(machine.cpus),
+                "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd",
+                "-append", machine.kernel_command_line(),
+                "-device", f"{machine.device('blk')},drive=root,id=root0",
+                "-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}",
+                *self.incoming_options(machine)]
+
+    def incoming_options(self, machine: Machine) -> list[str]:
+        return ["-drive", f"file={machine.disk},id=root,format=raw",
+                "-netdev", "tap,id=n0,ifname=tap0"]
+
+
+class Instance:
+    """One process of a monitor on a host."""
+
+    def __init__(self, monitor: Monitor, machine: Machine, host: Host, name: str) -> None:
+        self.monitor = monitor
+        self.machine = machine
+        self.host = host
+        self.name = name
+        self.serial = f"/tmp/{name}.serial"
+        self.output = f"/tmp/{name}.output"
+        self.socket = f"/tmp/{name}.qmp"
+        self._pid = f"/tmp/{name}.pid"
+        # A zombie still has an id, but no program.
+        self._exists = f"[ -e /proc/$(cat {self._pid})/exe ]"
+
+    def start(self, incoming: bool = False) -> None:
+        """Starts it with a tap of its own on the host's bridge."""
+        options = (self.monitor.incoming_options if incoming
+                   else self.monitor.machine_options)(self.machine)
+        options += ["-serial", f"file:{self.serial}", "-qmp", f"unix:{self.socket},server,nowait"]
+        if incoming:
+            options += ["-incoming", f"tcp:0.0.0.0:{MIGRATION_PORT}"]
+        self.host.run("[ -d /sys/class/net/tap0 ] || { tunctl -t tap0 && brctl addif br0 tap0 && "
+                      "ip link set tap0 up; }")
+        self.host.run(f"rm -f {self.socket}; monitor {shlex.join(options)} "
+                      f"> {self.output} 2>&1 < /dev/null & echo $! > {self._pid}")
+        self.host.run(f"for i in $(seq 100); do [ -S {self.socket} ] && exit; "
+                      f"{self._exists} || break; usleep 50000; done; cat {self.output}; exit 1")
+
+    def alive(self) -> bool:
+        """Whether the process still exists."""
+        return self.host.try_run(self._exists)[0] == 0
+
+    def said(self) -> str:
+        """What it printed."""
+        return self.host.run(f"cat {self.output}").strip()
+
+    def qmp(self, command: str, **arguments: object) -> dict:
+        """One QMP command: what it returned."""
+        message = {"execute": command} | ({"arguments": arguments} if arguments else {})
+        answer = self.host.run(f"labtool qmp {self.socket} {shlex.quote(json.dumps(message))}")
+        decoded = json.loads(answer)
+        if "error" in decoded:
+            raise HostError(f"{self.name} refused {command}: {decoded['error']['desc']}")
+        return decoded["return"]
+
+    def wait_for_end(self, seconds: int) -> bool:
+        """Waits for the process to end by itself."""
+        status, _ = self.host.try_run(f"for i in $(seq {seconds * 10}); do {self._exists} || "
+                                      "exit 0; usleep 100000; done; exit 1")
+        return status == 0
+
+    def quit(self) -> None:
+        """Tells it to end and waits until it has."""
+        self.host.try_run(f"labtool qmp {self.socket} '{{\"execute\":\"quit\"}}'")
+        if not self.wait_for_end(5):
+            self.host.try_run(f"kill -9 $(cat {self._pid})")

@@ -1,0 +1,244 @@
+"""A stock guest boots on a, moves to b under load, moves back, and everything is checked."""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checks import Checks
+from .host import Host
+from .monitor import GUEST_ADDRESS, MIGRATION_PORT, Instance, Machine, Monitor
+from .need import run
+from .samples import Samples
+from .site import Site
+
+BOOT_S = 60
+MIGRATE_S = 90
+SETTLE_S = 3                     # of samples on either side of a move
+PROBE_MS = 10
+CLOCK_LIMIT_MS = 20.0
+GAP_LIMIT_MS = 10_000.0          # beyond it connections of ordinary clients begin to break
+
+# What a stock kernel prints when its time or its devices stood still, or worse.
+COMPLAINTS = re.compile(
+    r"clocksource.*(unstable|skew|[Ww]atchdog)|soft lockup|hard LOCKUP|rcu.*(stall|starved)|"
+    r"blocked for more than|NETDEV WATCHDOG|I/O error|EXT4-fs (error|warning)|"
+    r"BUG:|Oops|WARNING:|Call Trace|hrtimer: interrupt took|TSC.*(unstable|warp)")
+
+
+@dataclass
+class Leg:
+    """One move, with its ends on the store's monotonic clock."""
+
+    source: Instance
+    target: Instance
+    started: int = 0
+    ended: int = 0
+    statistics: dict | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.host.name}-{self.target.host.name}"
+
+
+class Journey:
+    """The life of one machine in the lab."""
+
+    def __init__(self, site: Site, monitor: Monitor, machine: Machine, checks: Checks) -> None:
+        self.site = site
+        self.monitor = monitor
+        self.machine = machine
+        self.checks = checks
+        self._started = 0
+
+    def instance(self, host: Host) -> Instance:
+        """A monitor that has not been started yet, with files of its own on the host."""
+        self._started += 1
+        return Instance(self.monitor, self.machine, host,
+                        f"{self.machine.board}-{self._started}")
+
+    def run(self) -> None:
+        """Boot, a to b, b to a, verify, power off."""
+        here = self.instance(self.site.a)
+        here.start()
+        if not self._booted(here):
+            return
+        self._locks_reach()
+        for host in (self.site.b, self.site.a):
+            leg = Leg(here, self.instance(host))
+            moved = self._move(leg)
+            here = leg.target if moved else leg.source
+            if not moved:
+                break
+        self.checks.scoped(self.machine.board)
+        self._verify_inside(here)
+
+    def _booted(self, here: Instance) -> bool:
+        started = time.monotonic()
+        self.checks.scoped(self.machine.board)
+        while time.monotonic() < started + BOOT_S and here.alive():
+            if re.search(r"written=\d", self._ask_guest("status", timeout=2)):
+                took = time.monotonic() - started
+                return self.checks.check("boots", True, f"stock kernel at work after {took:.1f} s")
+            time.sleep(0.2)
+        tail = here.host.run(f"tail -n 15 {here.serial}; cat {here.output}")
+        return self.checks.check("boots", False, f"no answer; it said:\n{tail}")
+
+    def _ask_guest(self, what: str, timeout: int = 30) -> str:
+        """An answer of the guest's web server, asked from the store; empty if there is none."""
+        # Not wget: the static busybox's looks up a service's name and crashes.
+        _, said = self.site.store.try_run(
+            f"printf 'GET /cgi-bin/{what} HTTP/1.0\\r\\n\\r\\n' | "
+            f"timeout {timeout} nc {GUEST_ADDRESS} 80")
+        head, _, body = said.replace("\r", "").partition("\n\n")
+        return body if "200 OK" in head else ""
+
+    def _written(self) -> int:
+        found = re.search(r"written=(\d+)", self._ask_guest("status"))
+        return int(found[1]) if found else -1
+
+    def _locks_reach(self) -> None:
+        """A second machine with the same disk must be refused on the other host."""
+        if self.machine.disk.startswith("/dev/"):
+            return
+        thief = self.instance(self.site.b)
+        try:
+            thief.start()
+            refused = thief.wait_for_end(5)
+        except Exception:        # it ended before its QMP socket could be spoken to
+            refused = True
+        said = next((line for line in thief.said().splitlines() if "lock" in line.lower()), "")
+        self.checks.check("lock-reaches-b", refused and said != "",
+                          f"a second machine there: {said or thief.said() or 'ran'}")
+        if not refused:
+            thief.quit()
+
+    def _move(self, leg: Leg) -> bool:
+        checks = self.checks.scoped(self.machine.board, leg.name)
+        written = self._written()
+        leg.target.start(incoming=True)
+        for host, said in self.site.align_clocks().items():
+            checks.note(f"clock-of-{host}", said)
+        self._start_probe()
+        time.sleep(SETTLE_S)
+        status = self._migrate(leg)
+        time.sleep(SETTLE_S)
+        samples = self._stop_probe()
+        statistics = leg.statistics or {}
+        good = checks.check("migrates", status == "completed", self._summary(status, statistics))
+        self._explain_failure(leg, good)
+        leg.source.quit() if good else leg.target.quit()
+        self._judge_gap(leg, samples)
+        if good:
+            self._judge_clocks(leg, samples)
+        now = self._written()
+        checks.check("works-on", now > written, f"files written: {written} before, {now} after")
+        return good
+
+    @staticmethod
+    def _summary(status: str, statistics: dict) -> str:
+        ram = statistics.get("ram", {})
+        return (f"{status}: total {statistics.get('total-time', '?')} ms, downtime "
+                f"{statistics.get('downtime', '?')} ms, "
+                f"{ram.get('transferred', 0) / 2**20:.0f} MiB sent"
+                + (f", {statistics['error-desc']}" if "error-desc" in statistics else ""))
+
+    def _explain_failure(self, leg: Leg, good: bool) -> None:
+        for side in () if good else (leg.source, leg.target):
+            self.checks.note(f"output-on-{side.host.name}", side.said() or "(nothing)")
+
+    def _now(self) -> int:
+        """The store's monotonic clock, coarsely: /proc/uptime counts the same from boot."""
+        return int(float(self.site.store.run("cut -d' ' -f1 /proc/uptime")) * 1e9)
+
+    def _migrate(self, leg: Leg) -> str:
+        uri = f"tcp:{leg.target.host.plan.lan}:{MIGRATION_PORT}"
+        deadline = time.monotonic() + MIGRATE_S
+        leg.started = self._now()
+        leg.source.qmp("migrate", uri=uri)
+        while True:
+            leg.statistics = leg.source.qmp("query-migrate")
+            status = leg.statistics.get("status", "none")
+            if status in ("completed", "failed", "cancelled", "canceled"):
+                break
+            if time.monotonic() > deadline:
+                status = f"still {status} after {MIGRATE_S} s"
+                break
+            time.sleep(0.1)
+        leg.ended = self._now()
+        return status
+
+    def _start_probe(self) -> None:
+        site = self.site
+        self.site.store.run(
+            f"labtool probe {PROBE_MS} /tmp/probe guest={GUEST_ADDRESS}:7 "
+            f"a={site.a.plan.san}:7 b={site.b.plan.san}:7 > /tmp/probe.out 2>&1 & "
+            "echo $! > /tmp/probe.pid")
+
+    def _stop_probe(self) -> Samples:
+        text = self.site.store.run("p=$(cat /tmp/probe.pid); kill $p; "
+                                   "while [ -e /proc/$p/exe ]; do usleep 10000; done; "
+                                   "cat /tmp/probe.out /tmp/probe")
+        return Samples(text)
+
+    def _judge_gap(self, leg: Leg, samples: Samples) -> None:
+        second = 1_000_000_000
+        usual = samples.longest_silence("guest", leg.started - SETTLE_S * second, leg.started)
+        gap = samples.longest_silence("guest", leg.started, leg.ended + 2 * second)
+        self.checks.check("answers-through-it", gap < GAP_LIMIT_MS,
+                          f"longest ping gap {gap:.0f} ms (before the move {usual:.0f} ms)")
+
+    def _judge_clocks(self, leg: Leg, samples: Samples) -> None:
+        settle = SETTLE_S * 1_000_000_000
+        before, after = (leg.started - settle, leg.started), (leg.ended, leg.ended + settle)
+        hosts = (leg.source.host.name, leg.target.host.name)
+        for clock in ("monotonic", "realtime"):
+            moved = samples.moved_against_hosts("guest", clock, hosts, before, after)
+            ruler = samples.moved("guest", clock, before, after)
+            if moved is None or ruler is None:
+                self.checks.check(f"clock-{clock}", False, "too few answers to tell")
+                continue
+            said = f"moved {moved:+.1f} ms against the hosts', {ruler:+.1f} ms against the store's"
+            if self.monitor.is_control:
+                self.checks.note(f"clock-{clock}", said)
+            else:
+                self.checks.check(f"clock-{clock}", abs(moved) <= CLOCK_LIMIT_MS, said)
+
+    def _verify_inside(self, here: Instance) -> None:
+        """What the guest itself can tell: its files, its memory, its kernel's log."""
+        checks = self.checks
+        said = self._ask_guest("verify", timeout=60)
+        for where in ("disk", "ram"):
+            lines = [line for line in said.splitlines() if line.startswith(where + " ")]
+            bad = [line for line in lines if not line.endswith(": OK")]
+            checks.check(f"{where}-checksums", bool(lines) and not bad,
+                         f"{len(lines)} files right" if not bad else "; ".join(bad[:5]))
+        log = self._ask_guest("dmesg")
+        bad = [line for line in log.splitlines() if COMPLAINTS.search(line)]
+        checks.check("dmesg-quiet", len(log) > 1000 and not bad,
+                     "\n".join(bad[:20]) if bad else f"{len(log.splitlines())} lines, none bad")
+        self._ask_guest("off")
+        checks.check("powers-off", here.wait_for_end(20), "")
+        here.quit()
+
+
+def check_disk(checks: Checks, disk: Path, scratch: Path) -> None:
+    """A guest's disk after everything has ended, judged from outside: fsck and checksums."""
+    fsck = run_status("e2fsck", "-f", "-n", disk)
+    checks.check("fsck", fsck[0] == 0, "clean" if fsck[0] == 0 else fsck[1])
+    work = scratch / f"work-{disk.stem}"
+    work.mkdir()
+    run("debugfs", "-R", f"rdump /work {work}", disk)
+    sums = sorted((work / "work").glob("*.sha256"))
+    bad = [path.name for path in sums
+           if run_status("sha256sum", "--quiet", "-c", path.name, cwd=work / "work")[0] != 0]
+    checks.check("disk-checksums-outside", bool(sums) and not bad,
+                 f"{len(sums)} files right" if not bad else "wrong: " + " ".join(bad[:5]))
+
+
+def run_status(*argv: object, **options: object) -> tuple[int, str]:
+    """A judge's exit status and words."""
+    try:
+        return 0, run(*argv, **options).stdout
+    except RuntimeError as error:
+        return 1, str(error)

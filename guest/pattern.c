@@ -1,0 +1,66 @@
+#include "pattern.h"
+
+#include "cpu.h"
+#include "witness.h"
+
+#define WORDS 512u
+
+void pattern_init(struct cpu *c)
+{
+    struct pattern *s = &c->pattern;
+
+    for (uint64_t page = s->first; page < s->end; page++) {
+        uint64_t gpa = area_gpa(&witness.fixed, page);
+        uint64_t key = pattern_key(witness.config.seed, gpa);
+        uint64_t *word = (uint64_t *)(uintptr_t)gpa;
+
+        for (unsigned w = 0; w < WORDS; w++)
+            word[w] = pattern_word(key, w);
+    }
+    s->next = s->first;
+    s->pass_start = tsc_now();
+    pace_init(&s->pace, s->pass_start, s->end - s->first, witness.config.verify_ms);
+}
+
+static void mend_page(struct cpu *c, uint64_t gpa, uint64_t key)
+{
+    uint64_t *word = (uint64_t *)(uintptr_t)gpa;
+
+    for (unsigned w = 0; w < WORDS; w++) {
+        uint64_t want = pattern_word(key, w), got = word[w];
+
+        if (got == want)
+            continue;
+        c->pattern.bad++;
+        cpu_event(c, (struct event){EVENT_WORD, gpa + w * 8, want, got, NULL});
+        word[w] = want;
+    }
+}
+
+static void verify_page(struct cpu *c, uint64_t gpa)
+{
+    const volatile uint64_t *word = (const volatile uint64_t *)(uintptr_t)gpa;
+    uint64_t key = pattern_key(witness.config.seed, gpa), differ = 0;
+
+    for (unsigned w = 0; w < WORDS; w++)
+        differ |= word[w] ^ pattern_word(key, w);
+    if (differ)
+        mend_page(c, gpa, key);
+}
+
+bool pattern_step(struct cpu *c, uint64_t now)
+{
+    struct pattern *s = &c->pattern;
+
+    if (!pace_due(&s->pace, now))
+        return false;
+    verify_page(c, area_gpa(&witness.fixed, s->next));
+    s->words += WORDS;
+    if (++s->next == s->end) {
+        s->next = s->first;
+        s->pass_ticks = now - s->pass_start;
+        s->pass_start = now;
+        s->passes++;
+    }
+    return true;
+}

@@ -30,10 +30,12 @@ int buf_reserve(struct buf *b, size_t extra)
     need = b->len + extra;
     if (need <= b->cap)
         return 0;
-    cap = b->cap ? b->cap : BUF_FIRST_CAP;
+    cap = b->cap ? b->cap : BUF_FIRST_CAP < max ? BUF_FIRST_CAP : max;
     while (cap < need)
         cap = cap > max / 2 ? max : cap * 2;
-    data = realloc(b->data, cap);
+    if (cap == SIZE_MAX)
+        return -ENOMEM;
+    data = realloc(b->data, cap + 1); /* one more for the terminator of buf_printf */
     if (!data)
         return -ENOMEM;
     b->data = data;
@@ -65,8 +67,8 @@ int buf_printf(struct buf *b, const char *fmt, ...)
     va_end(ap);
     if (len < 0)
         return -EINVAL;
-    ret = buf_reserve(b, (size_t)len + 1);
-    if (ret)
+    ret = buf_reserve(b, (size_t)len);
+    if (ret || len == 0)
         return ret;
     va_start(ap, fmt);
     vsnprintf((char *)b->data + b->len, (size_t)len + 1, fmt, ap);

@@ -75,6 +75,17 @@ struct state_desc {
 #define FIELD_STRUCTS(s, f, desc)                                                                  \
     {.name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = FIELD_COUNT_(s, f),      \
      .size = sizeof(((s *)0)->f[0]), .len_offset = -1, .since = 1, .sub = (desc)}
+/* One struct that is not an array; an array of structs, and bytes, with a used count. */
+#define FIELD_ONE(s, f, desc)                                                                      \
+    {.name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = 1,                       \
+     .size = sizeof(((s *)0)->f), .len_offset = -1, .since = 1, .sub = (desc)}
+#define FIELD_VSTRUCTS(s, f, desc, n)                                                              \
+    {.name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = FIELD_COUNT_(s, f),      \
+     .size = sizeof(((s *)0)->f[0]), .len_offset = (int32_t)offsetof(s, n), .since = 1,            \
+     .sub = (desc)}
+#define FIELD_VBLOB(s, f, n)                                                                       \
+    {.name = #f, .type = FIELD_BYTES, .offset = offsetof(s, f), .count = sizeof(((s *)0)->f),      \
+     .size = 1, .len_offset = (int32_t)offsetof(s, n), .since = 1}
 #define STATE_DESC(var, label, ver, s, table)                                                      \
     const struct state_desc var = {.name = (label), .version = (ver), .size = sizeof(s),           \
                                    .fields = (table),                                              \

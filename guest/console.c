@@ -1,5 +1,6 @@
 #include "console.h"
 
+#include "clock.h"
 #include "x86.h"
 
 /* 16550: National Semiconductor PC16550D. */
@@ -14,11 +15,13 @@
 #define LSR_EMPTY 0x20
 #define FIFO      16u
 
-#define QUEUE 16384u
+#define FULL_US 50000u
+#define QUEUE   16384u
 
 static char queue[QUEUE];
 static uint32_t head, tail;
 static unsigned room; /* characters the transmit FIFO takes before its state must be read again */
+static uint64_t full_since; /* TSC at which the port was first seen full, 0 = it is not */
 static uint64_t dropped;
 
 void console_init(void)
@@ -48,15 +51,29 @@ uint64_t console_dropped(void)
     return dropped;
 }
 
+/* A port that stays full for long is written to all the same: characters may be lost, but a console
+ * nobody drains must not silence the witness for ever. */
+static unsigned find_room(void)
+{
+    uint64_t now = tsc_now();
+
+    if (inb(REG_LSR) & LSR_EMPTY) {
+        full_since = 0;
+        return FIFO;
+    }
+    if (!full_since)
+        full_since = now;
+    return now - full_since > ticks_of_us(FULL_US) ? 1 : 0;
+}
+
 bool console_step(void)
 {
     if (head == tail)
         return false;
-    if (!room) {
-        if (!(inb(REG_LSR) & LSR_EMPTY))
-            return false;
-        room = FIFO;
-    }
+    if (!room)
+        room = find_room();
+    if (!room)
+        return false;
     outb(REG_DATA, (uint8_t)queue[tail++ % QUEUE]);
     room--;
     return true;

@@ -1,6 +1,6 @@
 #include "gaps.h"
 
-#define WORTH_NOTING_US 2
+#define WORTH_NOTING_US 5
 
 struct gaps_shared gaps_shared;
 

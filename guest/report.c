@@ -166,6 +166,13 @@ static void print_event(const struct cpu *c, const struct event *e)
     console_line(&t);
 }
 
+void report_dead(const struct cpu *c)
+{
+    const struct event e = {EVENT_DEAD, c->fault.rip, c->fault.cr2, c->fault.error, NULL};
+
+    print_event(c, &e);
+}
+
 static void print_events(void)
 {
     struct event e;
@@ -208,10 +215,11 @@ static void put_time(struct text *t, const struct figures *f, uint64_t now)
     put_gap(t, "gap_us", "gap_at", &f->period.own);
     text_kv(t, "gap_cpu", f->gap_cpu);
     put_gap(t, "blackout_us", "blackout_at", &f->period.blackout);
+    put_gap(t, "stop_us", "stop_at", &f->period.stop);
     put_gap(t, "max_gap_us", NULL, &f->total.own);
     put_gap(t, "max_blackout_us", NULL, &f->total.blackout);
+    put_gap(t, "max_stop_us", NULL, &f->total.stop);
     text_kv(t, "stops", f->total.stops);
-    put_gap(t, "stop_us", "stop_at", &f->total.stop);
     text_kv(t, "tsc_khz", tsc_clock.khz);
     text_kv(t, "tsc_back", f->tsc_back);
     text_kv(t, "tsc_cross", f->tsc_cross);

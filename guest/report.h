@@ -5,11 +5,16 @@
 
 #include <stdint.h>
 
+struct cpu;
+
 /* "WITNESS 1 ...": who this is and what it was asked for. */
 void report_hello(void);
 
 /* "FATAL ...": it cannot work; `what` is one word, `detail` may be NULL. */
 void report_fatal(const char *what, const char *detail);
+
+/* "BAD kind=dead ...", for a processor that took a fault. */
+void report_dead(const struct cpu *c);
 
 /* A step of reporting: BAD lines as they come, READY once, a W line each period. */
 void report_step(uint64_t now);

@@ -41,10 +41,11 @@ void halt_forever(void)
 void panic(struct cpu *c)
 {
     c->dead = 1;
-    cpu_event(c, (struct event){EVENT_DEAD, c->fault.rip, c->fault.cr2, c->fault.error, NULL});
     if (c == &boot_cpu) { /* nobody else prints */
-        report_step(tsc_now());
+        report_dead(c);
         console_drain();
+    } else {
+        cpu_event(c, (struct event){EVENT_DEAD, c->fault.rip, c->fault.cr2, c->fault.error, NULL});
     }
     halt_forever();
 }

@@ -40,9 +40,11 @@ struct device_ops {
     void (*free)(struct device *d);
 };
 
+#define DEVICE_ID_MAX 64
+
 struct device {
     const struct device_ops *ops;
-    char id[64];       /* unique in the machine: "serial0", "rootfs", "pci.0:00.0" */
+    char id[DEVICE_ID_MAX]; /* unique in the machine: "serial0", "rootfs", "pci.0:00.0" */
     uint32_t instance; /* stable number among devices of the same state name */
     pthread_mutex_t lock;
 };
@@ -50,8 +52,10 @@ struct device {
 void device_init(struct device *d, const struct device_ops *ops, const char *id);
 void device_fini(struct device *d);
 
-/* One state section per device, named "<state name>" with the device's id in the first field:
- * encoded by device_save, matched by id and decoded by device_load. */
+/* One state section per device, named "<state name>", with the device's instance in its head and its
+ * id in the first field: every device's state struct begins with `uint8_t id[DEVICE_ID_MAX]`, its
+ * table with FIELD_BLOB(struct x_state, id).  device_save fills the id in; device_load refuses a
+ * section of another name or id (-EPROTO) before ops->load sees it.  Both take the lock. */
 int device_save(struct device *d, struct buf *out, struct err *e);
 int device_load(struct device *d, const struct state_section *s, struct reader *r, struct err *e);
 

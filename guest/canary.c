@@ -336,7 +336,11 @@ void canary_step(struct cpu *c, uint64_t now)
     got = s->read(arg);
     if (got != k->want[k->next]) {
         k->bad++;
-        cpu_event(c, (struct event){EVENT_STATE, arg, k->want[k->next], got, s->name});
+        cpu_event(c, (struct event){.kind = EVENT_STATE,
+                                    .where = arg,
+                                    .want = k->want[k->next],
+                                    .got = got,
+                                    .what = s->name});
         k->want[k->next] = got;
     }
     k->checks++;
@@ -348,7 +352,7 @@ static void judge_hold(struct cpu *c, uint64_t differ)
     if (!differ)
         return;
     c->canary.bad++;
-    cpu_event(c, (struct event){EVENT_STATE, 0, 0, differ, "gpr"});
+    cpu_event(c, (struct event){.kind = EVENT_STATE, .got = differ, .what = "gpr"});
 }
 
 void canary_spin(struct cpu *c, uint64_t until)

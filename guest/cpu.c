@@ -22,3 +22,13 @@ bool cpu_next_event(struct cpu *c, struct event *e)
     __atomic_store_n(&c->event_tail, tail + 1, __ATOMIC_RELEASE);
     return true;
 }
+
+struct event cpu_death(const struct cpu *c)
+{
+    return (struct event){
+        .kind = EVENT_DEAD,
+        .where = c->fault.rip,
+        .want = c->fault.cr2,
+        .got = c->fault.error,
+    };
+}

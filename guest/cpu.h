@@ -34,6 +34,7 @@ struct event {
     uint64_t where; /* guest-physical address; for EVENT_DEAD the instruction's */
     uint64_t want, got;
     const char *what; /* EVENT_STATE: the word's name */
+    uint64_t words;   /* EVENT_WORD: how many of the page differ; where is the first */
 };
 
 struct fault {
@@ -72,6 +73,9 @@ _Static_assert(CPU_TSS >= CPU_RING0_SP, "entry.S");
 
 /* Hands an event to the boot processor for printing; never waits. */
 void cpu_event(struct cpu *c, struct event e);
+
+/* What there is to say about a processor that took a fault. */
+struct event cpu_death(const struct cpu *c);
 
 /* Boot processor: the oldest event not yet taken, if any. */
 bool cpu_next_event(struct cpu *c, struct event *e);

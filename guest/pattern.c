@@ -22,19 +22,27 @@ void pattern_init(struct cpu *c)
     pace_init(&s->pace, s->pass_start, s->end - s->first, witness.config.verify_ms);
 }
 
-static void mend_page(struct cpu *c, uint64_t gpa, uint64_t key)
+uint64_t pattern_mend(struct cpu *c, uint64_t gpa, unsigned first, unsigned end)
 {
     uint64_t *word = (uint64_t *)(uintptr_t)gpa;
+    uint64_t key = pattern_key(witness.config.seed, gpa);
+    struct event e = {.kind = EVENT_WORD};
 
-    for (unsigned w = 0; w < WORDS; w++) {
+    for (unsigned w = first; w < end; w++) {
         uint64_t want = pattern_word(key, w), got = word[w];
 
         if (got == want)
             continue;
-        c->pattern.bad++;
-        cpu_event(c, (struct event){EVENT_WORD, gpa + w * 8, want, got, NULL});
+        if (!e.words++) {
+            e.where = gpa + w * 8;
+            e.want = want;
+            e.got = got;
+        }
         word[w] = want;
     }
+    if (e.words)
+        cpu_event(c, e);
+    return e.words;
 }
 
 static void verify_page(struct cpu *c, uint64_t gpa)
@@ -45,7 +53,7 @@ static void verify_page(struct cpu *c, uint64_t gpa)
     for (unsigned w = 0; w < WORDS; w++)
         differ |= word[w] ^ pattern_word(key, w);
     if (differ)
-        mend_page(c, gpa, key);
+        c->pattern.bad += pattern_mend(c, gpa, 0, WORDS);
 }
 
 bool pattern_step(struct cpu *c, uint64_t now)

@@ -28,6 +28,10 @@ void pattern_init(struct cpu *c);
 /* Verifies one page when one is due; true when it did. */
 bool pattern_step(struct cpu *c, uint64_t now);
 
+/* Mends the words [first, end) of a page, reports them in one event and returns how many differed.
+ */
+uint64_t pattern_mend(struct cpu *c, uint64_t gpa, unsigned first, unsigned end);
+
 /* The key of a page, and its word w. */
 static inline uint64_t pattern_key(uint64_t seed, uint64_t gpa)
 {

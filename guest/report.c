@@ -162,13 +162,15 @@ static void print_event(const struct cpu *c, const struct event *e)
     text_kx(&t, e->kind == EVENT_DEAD ? "err" : "got", e->got);
     if (e->kind == EVENT_DEAD)
         text_kv(&t, "vector", c->fault.vector);
+    if (e->words)
+        text_kv(&t, "words", e->words);
     text_kv(&t, "cpu", c->index);
     console_line(&t);
 }
 
 void report_dead(const struct cpu *c)
 {
-    const struct event e = {EVENT_DEAD, c->fault.rip, c->fault.cr2, c->fault.error, NULL};
+    const struct event e = cpu_death(c);
 
     print_event(c, &e);
 }

@@ -45,7 +45,7 @@ void panic(struct cpu *c)
         report_dead(c);
         console_drain();
     } else {
-        cpu_event(c, (struct event){EVENT_DEAD, c->fault.rip, c->fault.cr2, c->fault.error, NULL});
+        cpu_event(c, cpu_death(c));
     }
     halt_forever();
 }

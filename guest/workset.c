@@ -4,24 +4,18 @@
 #include "pattern.h"
 #include "witness.h"
 
-#define WORDS  512u
-#define STAMPS 4u
-#define LINE   8u /* words */
+#define WORDS       512u
+#define STAMPS      4u
+#define STAMP_WORDS 3u
+#define LINE        8u /* words */
 
 struct stamp {
     uint64_t page, generation, check;
 };
 
-/* The word each stamp begins at: the page's first and last, and two in between. */
-static const uint16_t stamp_at[STAMPS] = {0, 169, 340, 509};
-
-static bool in_stamp(unsigned w)
-{
-    for (unsigned i = 0; i < STAMPS; i++)
-        if (w - stamp_at[i] < 3)
-            return true;
-    return false;
-}
+/* The word each stamp begins at: the page's first and last, and two in between, each at the begin
+ * or the end of a line. */
+static const uint16_t stamp_at[STAMPS] = {0, 168, 341, 509};
 
 static uint64_t check_of(uint64_t page, uint64_t generation, unsigned i)
 {
@@ -63,21 +57,22 @@ void workset_init(struct cpu *c)
         pace_init(&s->pace, tsc_now(), slice, 0);
 }
 
+/* A line of the page, another one each sweep. Stamps lie across some lines; those words are theirs.
+ */
 static void check_fixed_words(struct cpu *c, uint64_t gpa, uint64_t page)
 {
-    uint64_t *word = (uint64_t *)(uintptr_t)gpa;
-    uint64_t key = pattern_key(witness.config.seed, gpa);
     unsigned line = (unsigned)(page + c->workset.generation) % (WORDS / LINE) * LINE;
+    unsigned first = line, end = line + LINE;
 
-    for (unsigned w = line; w < line + LINE; w++) {
-        uint64_t want = pattern_word(key, w), got = word[w];
+    for (unsigned i = 0; i < STAMPS; i++) {
+        unsigned at = stamp_at[i];
 
-        if (got == want || in_stamp(w))
-            continue;
-        c->workset.bad_words++;
-        cpu_event(c, (struct event){EVENT_WORD, gpa + w * 8, want, got, NULL});
-        word[w] = want;
+        if (at <= first && first < at + STAMP_WORDS)
+            first = at + STAMP_WORDS;
+        else if (first < at && at < end)
+            end = at;
     }
+    c->workset.bad_words += pattern_mend(c, gpa, first, end);
 }
 
 /* What the page's stamps say, the worst of them; *got is the generation, or the word, found. */
@@ -112,7 +107,7 @@ static void check_stamps(struct cpu *c, uint64_t gpa, uint64_t page)
     s->lost += kind == EVENT_LOST;
     s->newer += kind == EVENT_NEWER;
     s->mangled += kind == EVENT_MANGLED;
-    cpu_event(c, (struct event){kind, gpa, s->generation, got, NULL});
+    cpu_event(c, (struct event){.kind = kind, .where = gpa, .want = s->generation, .got = got});
 }
 
 bool workset_step(struct cpu *c, uint64_t now)

@@ -1,0 +1,111 @@
+#include "vmm/commands.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "vmm/fdset.h"
+#include "vmm/monitor.h"
+
+static int command_nothing(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    return 0;
+}
+
+static int command_stop(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    return monitor_stop(m, e);
+}
+
+static int command_cont(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    return monitor_cont(m, e);
+}
+
+static int command_system_reset(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                struct err *e)
+{
+    return monitor_reset(m, e);
+}
+
+static int command_system_powerdown(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                    struct err *e)
+{
+    return monitor_powerdown(m, e);
+}
+
+static int command_quit(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    monitor_quit(m, "host-qmp-quit", false);
+    return 0;
+}
+
+static int command_getfd(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                         struct err *e)
+{
+    struct monitor *m = opaque;
+    const char *name = json_string_value(json_object_get(args, "fdname"));
+    int fd = qmp_call_take_fd(c), rc;
+
+    if (fd < 0)
+        return err_set(e, -EINVAL, "qmp",
+                       "getfd %s: no file descriptor came with the command (SCM_RIGHTS)", name);
+    rc = fdset_put(m->fds, name, fd);
+    if (rc == 0)
+        return 0;
+    close(fd);
+    return err_set_errno(e, rc, "qmp", "getfd %s: cannot keep the descriptor", name);
+}
+
+static const struct qmp_arg args_getfd[] = {{"fdname", QMP_TYPE_STRING, true}, {0}};
+/* QEMU's optional arguments that only its human monitor or old tools send are taken and ignored. */
+static const struct qmp_arg args_capabilities[] = {{"enable", QMP_TYPE_ARRAY, false}, {0}};
+static const struct qmp_arg args_migrate[] = {{"uri", QMP_TYPE_STRING, true},
+                                              {"detach", QMP_TYPE_BOOL, false},
+                                              {0}};
+static const struct qmp_arg args_migrate_incoming[] = {{"uri", QMP_TYPE_STRING, true}, {0}};
+static const struct qmp_arg args_migrate_resolve[] = {{"run", QMP_TYPE_BOOL, true}, {0}};
+static const struct qmp_arg args_migrate_parameters[] = {
+    {"downtime-limit", QMP_TYPE_UINT, false},   {"max-bandwidth", QMP_TYPE_UINT, false},
+    {"multifd-channels", QMP_TYPE_UINT, false}, {"link-timeout", QMP_TYPE_UINT, false},
+    {"ready-timeout", QMP_TYPE_UINT, false},    {"handover-timeout", QMP_TYPE_UINT, false},
+    {0}};
+
+static const struct qmp_command commands[] = {
+    {"qmp_capabilities", command_nothing, args_capabilities},
+    {"query-version", command_query_version, NULL},
+    {"query-commands", command_query_commands, NULL},
+    {"query-events", command_query_events, NULL},
+    {"query-status", command_query_status, NULL},
+    {"query-name", command_query_name, NULL},
+    {"query-uuid", command_query_uuid, NULL},
+    {"query-kvm", command_query_kvm, NULL},
+    {"query-cpus-fast", command_query_cpus_fast, NULL},
+    {"query-block", command_query_block, NULL},
+    {"getfd", command_getfd, args_getfd},
+    {"stop", command_stop, NULL},
+    {"cont", command_cont, NULL},
+    {"quit", command_quit, NULL},
+    {"system_powerdown", command_system_powerdown, NULL},
+    {"system_reset", command_system_reset, NULL},
+    {"migrate", command_migrate, args_migrate},
+    {"migrate-incoming", command_migrate_incoming, args_migrate_incoming},
+    {"migrate_cancel", command_migrate_cancel, NULL},
+    {"migrate-resolve", command_migrate_resolve, args_migrate_resolve},
+    {"query-migrate", command_query_migrate, NULL},
+    {"migrate-set-parameters", command_migrate_set_parameters, args_migrate_parameters},
+    {"query-migrate-parameters", command_query_migrate_parameters, NULL},
+};
+
+struct qmp_table commands_table(struct monitor *m)
+{
+    return (struct qmp_table){
+        .commands = commands, .n = sizeof(commands) / sizeof(commands[0]), .opaque = m};
+}
+
+int command_query_commands(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    *ret = json_array();
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        json_array_append_new(*ret, json_pack("{s:s}", "name", commands[i].name));
+    return 0;
+}

@@ -1,0 +1,293 @@
+/*
+ * Theory of operation.  The machine is built by the manifest callback, on the engine's thread, from
+ * the peer's words and this host's back-ends; it becomes the monitor's (m->vm) only in `run`, on the
+ * main loop.  Until then nobody but the engine's thread touches it, and `discard` takes it down
+ * without a trace, so that the listener serves the next source.
+ */
+#include "vmm/incoming.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/accept.h"
+#include "vmm/announce.h"
+#include "vmm/backends.h"
+#include "vmm/bootimage.h"
+#include "vmm/console.h"
+#include "vmm/manifest.h"
+#include "vmm/migration_events.h"
+#include "vmm/monitor.h"
+#include "vmm/vmstate.h"
+
+struct incoming {
+    struct monitor *m;
+    struct godwit_sink *sink;
+    struct journal journal;
+    struct manifest *manifest;
+    struct machine_config config; /* what is built: the manifest's machine, this host's back-ends */
+    struct bootimage boot[BOOTIMAGE_COUNT];
+    struct vm *vm;
+    struct vmstate_note note;
+    uint8_t token[GODWIT_TOKEN_SIZE];
+    char peer[128];
+    bool ready;
+};
+
+struct incoming_call {
+    struct incoming *in;
+    struct err *e;
+    bool run;
+    int rc;
+};
+
+/* ---- the manifest: verdict and build ---- */
+
+static int incoming_build(struct incoming *in, struct err *e)
+{
+    struct monitor *m = in->m;
+    struct vm_params p = {
+        .config = &in->config,
+        .mem_path = m->options->mem_path[0] ? m->options->mem_path : NULL,
+        .mem_prealloc = m->options->mem_prealloc,
+        .mem_mount_fd = m->mem_mount_fd,
+        .loop = m->loop,
+        .sandbox = m->options->sandbox,
+        .host = {.opaque = m, .request = monitor_request},
+        .backends = &m->backends,
+        .cpu = &in->manifest->cpu,
+    };
+    int rc = backends_reserve(&m->backends, e);
+
+    if (rc == 0)
+        rc = bootimage_make(&m->backends, in->manifest->kernel_size, in->manifest->initrd_size,
+                            in->boot, e);
+    return rc == 0 ? vm_new(&p, &in->vm, e) : rc;
+}
+
+/* The peer's regions must be exactly those of the machine it described. */
+static int incoming_place_regions(struct incoming *in, struct godwit_region *regions, uint32_t n,
+                                  struct err *e)
+{
+    struct godwit_region mine[1 + BOOTIMAGE_COUNT] = {
+        {.name = "ram", .size = in->vm->mem->size, .host = in->vm->mem->host}};
+    uint32_t nmine = 1 + bootimage_regions(in->boot, mine + 1, 1);
+
+    if (n != nmine)
+        return err_set(e, -EPROTO, "manifest", "%u regions announced, the machine has %u", n,
+                       nmine);
+    for (uint32_t i = 0; i < n; i++) {
+        if (strcmp(regions[i].name, mine[i].name) != 0 || regions[i].size != mine[i].size)
+            return err_set(e, -EPROTO, "manifest",
+                           "region %u is %.32s of %llu bytes, the machine's is %s of %llu", i,
+                           regions[i].name, (unsigned long long)regions[i].size, mine[i].name,
+                           (unsigned long long)mine[i].size);
+        regions[i].host = mine[i].host;
+    }
+    return 0;
+}
+
+static int incoming_manifest(void *opaque, const void *data, size_t len,
+                             struct godwit_region *regions, uint32_t n, struct err *e)
+{
+    struct incoming *in = opaque;
+    int rc;
+
+    in->manifest = calloc(1, sizeof(*in->manifest));
+    if (!in->manifest)
+        return err_set(e, -ENOMEM, "manifest", "no memory for the manifest");
+    rc = manifest_parse(data, len, in->manifest, e);
+    if (rc == 0)
+        rc = accept_manifest(in->m, in->manifest, &in->config, e);
+    if (rc == 0)
+        rc = incoming_build(in, e);
+    if (rc == 0)
+        rc = incoming_place_regions(in, regions, n, e);
+    return rc;
+}
+
+/* ---- state, ready ---- */
+
+static int incoming_load_state(void *opaque, const void *data, size_t len, struct err *e)
+{
+    struct incoming *in = opaque;
+    int rc = bootimage_seal(&in->m->backends, in->boot, e);
+
+    return rc == 0 ? vmstate_load(in->vm, data, len, &in->note, e) : rc;
+}
+
+static int incoming_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
+                          struct err *e)
+{
+    struct incoming *in = opaque;
+
+    journal_init(&in->journal, in->config.uuid, false);
+    memcpy(in->token, token, GODWIT_TOKEN_SIZE);
+    strncpy(in->peer, peer, sizeof(in->peer) - 1);
+    in->ready = true;
+    return journal_write(&in->journal, GODWIT_JOURNAL_READY, token, peer, e);
+}
+
+/* ---- run ---- */
+
+static void incoming_adopt_machine(struct incoming *in)
+{
+    struct monitor *m = in->m;
+
+    m->vm = in->vm;
+    m->config = in->config;
+    in->vm = NULL;
+    bootimage_unmap(in->boot);
+    atomic_store(&m->requests, (in->note.reset ? 1U << VM_REQUEST_RESET : 0) |
+                                   (in->note.poweroff ? 1U << VM_REQUEST_POWEROFF : 0));
+    console_attach(m->console, m->vm->board->serial);
+}
+
+static void incoming_run_on_loop(void *opaque)
+{
+    struct incoming_call *call = opaque;
+    struct incoming *in = call->in;
+    struct monitor *m = in->m;
+
+    if (call->run) {
+        for (uint32_t i = 0; i < in->vm->nvcpus; i++)
+            vm_clock_paused(in->vm, i);
+        call->rc = vm_resume(in->vm, call->e);
+        if (call->rc != 0)
+            return;
+    }
+    incoming_adopt_machine(in);
+    monitor_set_state(m, call->run ? RUNSTATE_RUNNING : RUNSTATE_PAUSED);
+    if (call->run)
+        monitor_event(m, "RESUME", NULL);
+    announce_self(m->vm);
+    if (atomic_load(&m->requests))
+        loop_post(m->loop, monitor_handle_requests, m);
+}
+
+static int incoming_run(void *opaque, bool was_running, struct err *e)
+{
+    struct incoming *in = opaque;
+    struct incoming_call call = {.in = in, .e = e, .run = was_running};
+    int rc = backends_take_over(&in->m->backends, e);
+
+    if (rc == 0)
+        rc = journal_write(&in->journal, GODWIT_JOURNAL_RUNNING, in->token, in->peer, e);
+    if (rc != 0)
+        return rc;
+    loop_call(in->m->loop, incoming_run_on_loop, &call);
+    return call.rc;
+}
+
+/* ---- discard ---- */
+
+static void incoming_discarded_on_loop(void *opaque)
+{
+    struct incoming *in = opaque;
+
+    backends_release(&in->m->backends);
+    if (in->m->state == RUNSTATE_UNRESOLVED)
+        monitor_set_state(in->m, RUNSTATE_INMIGRATE);
+}
+
+static void incoming_discard(void *opaque)
+{
+    struct incoming *in = opaque;
+    struct err e = ERR_INIT;
+
+    vm_free(in->vm);
+    in->vm = NULL;
+    bootimage_unmap(in->boot);
+    loop_call(in->m->loop, incoming_discarded_on_loop, in);
+    free(in->manifest);
+    in->manifest = NULL;
+    if (in->ready && journal_write(&in->journal, GODWIT_JOURNAL_DISCARDED, in->token, in->peer, &e))
+        log_warn("migrate", "%s", e.text);
+    in->ready = false;
+}
+
+/* ---- events ---- */
+
+static void incoming_status_changed(struct monitor *m, enum godwit_status status)
+{
+    if (status == GODWIT_UNRESOLVED)
+        monitor_set_state(m, RUNSTATE_UNRESOLVED);
+}
+
+static void incoming_event(void *opaque, enum godwit_event_kind kind,
+                           const struct godwit_stats *stats)
+{
+    struct incoming *in = opaque;
+
+    if (kind != GODWIT_EVENT_ROUND) /* passes are the source's to tell */
+        migration_event_post(in->m, kind, stats, incoming_status_changed);
+}
+
+static const struct godwit_sink_ops incoming_ops = {
+    .manifest = incoming_manifest,
+    .load_state = incoming_load_state,
+    .ready = incoming_ready,
+    .run = incoming_run,
+    .discard = incoming_discard,
+    .event = incoming_event,
+};
+
+/* ---- start and end ---- */
+
+int incoming_start(struct monitor *m, const char *uri, struct err *e)
+{
+    struct godwit_sink_config c = {.ops = &incoming_ops, .uri = uri, .params = m->params};
+    struct incoming *in;
+    char address[384];
+    int rc;
+
+    if (m->incoming)
+        return err_set(e, -EBUSY, "migrate", "this monitor listens for a machine already");
+    if (m->state != RUNSTATE_INMIGRATE)
+        return err_set(e, -EINVAL, "migrate",
+                       "this monitor has a machine; one that receives is started with -incoming");
+    in = calloc(1, sizeof(*in));
+    if (!in)
+        return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
+    in->m = m;
+    c.opaque = in;
+    rc = godwit_sink_start(&c, &in->sink, e);
+    if (rc != 0) {
+        free(in);
+        return rc;
+    }
+    m->incoming = in;
+    godwit_sink_address(in->sink, address, sizeof(address));
+    log_info("migrate", "listening for a machine on %s", address);
+    return 0;
+}
+
+int incoming_resolve(struct monitor *m, bool run, struct err *e)
+{
+    if (!m->incoming)
+        return err_set(e, -EINVAL, "migrate", "there is no migration to resolve");
+    return godwit_sink_resolve(m->incoming->sink, run, e);
+}
+
+void incoming_params_changed(struct monitor *m)
+{
+    if (m->incoming)
+        godwit_sink_set_params(m->incoming->sink, &m->params);
+}
+
+void incoming_stats(struct incoming *in, struct godwit_stats *out)
+{
+    godwit_sink_stats(in->sink, out);
+}
+
+void incoming_free(struct incoming *in)
+{
+    if (!in)
+        return;
+    godwit_sink_free(in->sink);
+    journal_remove(&in->journal);
+    free(in->manifest);
+    free(in);
+}

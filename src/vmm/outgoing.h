@@ -1,0 +1,33 @@
+/*
+ * A machine that leaves: this monitor's side of the engine's source callbacks, and the one object a
+ * `migrate` command makes.  It stays after the end to answer query-migrate.  Main loop only, but
+ * outgoing_free (any thread but the main loop's: the engine's thread calls into the loop while it
+ * ends).
+ */
+#ifndef GODWIT_VMM_OUTGOING_H
+#define GODWIT_VMM_OUTGOING_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "godwit/migrate.h"
+
+struct monitor;
+struct outgoing;
+
+/* Replaces m->outgoing (whose migration must have ended). */
+int outgoing_start(struct monitor *m, const char *uri, struct err *e);
+int outgoing_cancel(struct monitor *m, struct err *e);
+/* The guest is gone: the migration, if one runs, fails for this reason. */
+void outgoing_guest_ended(struct monitor *m, const char *why);
+int outgoing_resolve(struct monitor *m, bool run, struct err *e);
+void outgoing_params_changed(struct monitor *m);
+void outgoing_stats(struct outgoing *o, struct godwit_stats *out);
+/* Setup, active or unresolved. NULL: false */
+bool outgoing_is_active(struct outgoing *o);
+/* The handover is under way and will be decided soon: a quit waits for it. NULL: false */
+bool outgoing_holds_quit(struct outgoing *o);
+/* Cancels what can be, gives up what is unresolved, waits. NULL is fine. */
+void outgoing_free(struct outgoing *o);
+
+#endif

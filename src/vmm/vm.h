@@ -1,0 +1,97 @@
+/*
+ * One machine: memory, hypervisor, board and vCPU threads, put together.
+ *
+ * vm_new builds it stopped.  A fresh machine is then booted (vm_boot), an arriving one loaded
+ * (vmstate.h); both begin to run with vm_resume.  Devices serve exactly while the machine runs:
+ *
+ *   vm_pause = vCPUs parked, devices told to stop;  vm_idle tells when nothing is in flight any more.
+ *
+ * Threads: vm_new, vm_free and the memory functions on any one thread; pause, resume, boot and reset
+ * on the main loop only.  The two calls back (vm_host) come from vCPU threads and must not block.
+ */
+#ifndef GODWIT_VMM_VM_H
+#define GODWIT_VMM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/loop.h"
+#include "hv/hv.h"
+#include "machine/backend.h"
+#include "machine/board.h"
+#include "vmm/options.h"
+
+enum vm_request { VM_REQUEST_RESET, VM_REQUEST_POWEROFF, VM_REQUEST_CRASH };
+
+struct vm_host {
+    void *opaque;
+    void (*request)(void *opaque, enum vm_request what); /* any thread, must not block */
+};
+
+/* What a machine is made of beside its config; decided at creation, carried by the manifest. */
+struct vm_cpu {
+    struct x86_cpuid cpuid;
+    struct x86_msr_list msrs, msrs_left_out;
+    uint32_t tsc_khz;
+};
+
+struct vcpu;
+
+struct vm {
+    struct machine_config config;
+    struct vm_host host;
+    struct loop *loop;
+    struct guest_mem *mem;
+    struct hv_vm *hv;
+    struct vm_cpu cpu;
+    struct board *board;
+    const struct board_backends *backends;
+    bool sandbox;
+
+    uint32_t nvcpus;
+    struct vcpu **vcpus;
+    /* Guards paused, parked and quit; vCPU threads sleep on `wake`, the pauser on `parked_cond`. */
+    pthread_mutex_t pause_lock;
+    pthread_cond_t wake, parked_cond;
+    atomic_bool interrupt; /* a vCPU must look at paused/quit before it runs on */
+    bool paused, quit;
+    uint32_t parked;
+};
+
+struct vm_params {
+    const struct machine_config *config; /* checked */
+    const char *mem_path;                /* or NULL */
+    bool mem_prealloc;
+    int mem_mount_fd; /* backing_mount(), or -1 */
+    struct loop *loop;
+    struct vm_host host;
+    const struct board_backends *backends; /* lent for the machine's life */
+    bool sandbox;                          /* filter the vCPU threads' system calls */
+    const struct vm_cpu *cpu;              /* arriving machine: what it was created with; else NULL */
+};
+
+int vm_new(const struct vm_params *p, struct vm **out, struct err *e);
+/* Ends the vCPU threads and frees everything. NULL is fine. Main loop only; frees the RAM too. */
+void vm_free(struct vm *vm);
+/* As vm_free, but hands the RAM out for a slow free elsewhere (guest_mem_free). */
+struct guest_mem *vm_free_but_memory(struct vm *vm);
+
+/* Power-on: devices, chips and vCPUs reset, kernel and tables loaded, BSP at its entry. Paused. */
+int vm_boot(struct vm *vm, struct err *e);
+
+/* Before the resume after a move: tells the guest that it was paused (no lockup complaints). */
+void vm_clock_paused(struct vm *vm, uint32_t vcpu);
+
+void vm_pause(struct vm *vm);
+bool vm_idle(struct vm *vm);
+int vm_resume(struct vm *vm, struct err *e);
+/* The thread that runs a vCPU, as `top -H` and taskset know it. */
+int vm_vcpu_tid(const struct vm *vm, uint32_t vcpu);
+
+static inline bool vm_is_paused(const struct vm *vm)
+{
+    return vm->paused;
+}
+
+#endif

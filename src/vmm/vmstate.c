@@ -1,0 +1,208 @@
+#include "vmm/vmstate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bitmap.h"
+#include "vmm/vcpu.h"
+
+static const struct field note_fields[] = {
+    FIELD(struct vmstate_note, FIELD_U8, running),
+    FIELD(struct vmstate_note, FIELD_U8, reset),
+    FIELD(struct vmstate_note, FIELD_U8, poweroff),
+};
+static STATE_DESC(note_desc, "machine", 1, struct vmstate_note, note_fields);
+
+/* ---- save ---- */
+
+static int vmstate_save_vcpus(struct vm *vm, struct buf *out, struct err *e)
+{
+    struct x86_vcpu_state *s = malloc(sizeof(*s));
+    int rc = s ? 0 : err_set(e, -ENOMEM, "state", "no memory for a vCPU's state");
+
+    for (uint32_t i = 0; rc == 0 && i < vm->nvcpus; i++) {
+        memset(s, 0, sizeof(*s));
+        rc = hv_vcpu_get_state(vm->vcpus[i]->hv, s, e);
+        if (rc != 0)
+            err_prefix(e, "vCPU %u: ", i);
+        else
+            rc = state_encode(&x86_vcpu_state_desc, i, s, out);
+    }
+    free(s);
+    return rc;
+}
+
+static int vmstate_save_devices(struct vm *vm, struct buf *out, struct err *e)
+{
+    for (uint32_t i = 0; i < vm->board->ndevices; i++) {
+        struct device *d = vm->board->devices[i];
+        int rc = d->ops->state ? device_save(d, out, e) : 0;
+
+        if (rc != 0)
+            return err_prefix(e, "device %s: ", d->id);
+    }
+    return 0;
+}
+
+int vmstate_save(struct vm *vm, const struct vmstate_note *note, struct buf *out, struct err *e)
+{
+    struct x86_clock_state clock = {0};
+    struct x86_vm_state chips;
+    int rc;
+
+    memset(&chips, 0, sizeof(chips));
+    rc = hv_vm_get_clock(vm->hv, &clock, e);
+    if (rc == 0)
+        rc = hv_vm_get_state(vm->hv, &chips, e);
+    if (rc != 0)
+        return rc;
+    rc = state_encode(&note_desc, 0, note, out);
+    if (rc == 0)
+        rc = state_encode(&x86_vm_state_desc, 0, &chips, out);
+    if (rc == 0)
+        rc = state_encode(&x86_clock_state_desc, 0, &clock, out);
+    if (rc == 0)
+        rc = vmstate_save_vcpus(vm, out, e);
+    if (rc == 0)
+        rc = vmstate_save_devices(vm, out, e);
+    if (rc != 0 && !e->code)
+        err_set_errno(e, rc, "state", "cannot encode the machine's state");
+    return rc;
+}
+
+/* ---- load ---- */
+
+/* What has arrived: each part of the machine must come exactly once. */
+struct vmstate_loader {
+    struct vm *vm;
+    struct vmstate_note note;
+    struct x86_vm_state chips;
+    struct x86_clock_state clock;
+    struct x86_vcpu_state *vcpu; /* scratch */
+    bool have_note, have_chips, have_clock;
+    uint64_t vcpus[BITMAP_WORDS(X86_VCPUS_MAX + 1)];
+    uint64_t devices[BITMAP_WORDS(BOARD_DEVICES_MAX)];
+};
+
+static int vmstate_twice(const struct state_section *s, struct err *e)
+{
+    return err_set(e, -EPROTO, "state", "section %s %u comes twice", s->name, s->instance);
+}
+
+/* A part of which the machine has one. */
+static int vmstate_load_single(const struct state_desc *d, const struct state_section *s,
+                               struct reader *r, void *into, bool *have, struct err *e)
+{
+    if (*have)
+        return vmstate_twice(s, e);
+    *have = true;
+    return state_decode(d, s, r, into, e);
+}
+
+static int vmstate_load_vcpu(struct vmstate_loader *l, const struct state_section *s,
+                             struct reader *r, struct err *e)
+{
+    int rc;
+
+    if (s->instance >= l->vm->nvcpus)
+        return err_set(e, -EPROTO, "state", "state of vCPU %u, but the machine has %u",
+                       s->instance, l->vm->nvcpus);
+    if (bitmap_test(l->vcpus, s->instance))
+        return vmstate_twice(s, e);
+    bitmap_set(l->vcpus, s->instance);
+    rc = state_decode(&x86_vcpu_state_desc, s, r, l->vcpu, e);
+    if (rc == 0)
+        rc = hv_vcpu_set_state(l->vm->vcpus[s->instance]->hv, l->vcpu, e);
+    return rc != 0 ? err_prefix(e, "vCPU %u: ", s->instance) : 0;
+}
+
+static int vmstate_load_device(struct vmstate_loader *l, const struct state_section *s,
+                               struct reader *r, struct err *e)
+{
+    struct board *b = l->vm->board;
+
+    for (uint32_t i = 0; i < b->ndevices; i++) {
+        struct device *d = b->devices[i];
+
+        if (!d->ops->state || strcmp(d->ops->state->name, s->name) != 0 ||
+            d->instance != s->instance)
+            continue;
+        if (bitmap_test(l->devices, i))
+            return vmstate_twice(s, e);
+        bitmap_set(l->devices, i);
+        return device_load(d, s, r, e) != 0 ? err_prefix(e, "device %s: ", d->id) : 0;
+    }
+    return err_set(e, -EPROTO, "state", "state for a device this machine has not: %s %u", s->name,
+                   s->instance);
+}
+
+static int vmstate_load_section(struct vmstate_loader *l, const struct state_section *s,
+                                struct reader *r, struct err *e)
+{
+    if (!strcmp(s->name, note_desc.name))
+        return vmstate_load_single(&note_desc, s, r, &l->note, &l->have_note, e);
+    if (!strcmp(s->name, x86_vm_state_desc.name))
+        return vmstate_load_single(&x86_vm_state_desc, s, r, &l->chips, &l->have_chips, e);
+    if (!strcmp(s->name, x86_clock_state_desc.name))
+        return vmstate_load_single(&x86_clock_state_desc, s, r, &l->clock, &l->have_clock, e);
+    if (!strcmp(s->name, x86_vcpu_state_desc.name))
+        return vmstate_load_vcpu(l, s, r, e);
+    return vmstate_load_device(l, s, r, e);
+}
+
+static int vmstate_complete(const struct vmstate_loader *l, struct err *e)
+{
+    const struct board *b = l->vm->board;
+
+    if (!l->have_note || !l->have_chips || !l->have_clock)
+        return err_set(e, -EPROTO, "state", "the state has no section for %s",
+                       !l->have_note ? "the machine" : !l->have_chips ? "its chips" : "its clock");
+    if (bitmap_count(l->vcpus, l->vm->nvcpus) != l->vm->nvcpus)
+        return err_set(e, -EPROTO, "state", "the state has %zu of %u vCPUs",
+                       bitmap_count(l->vcpus, l->vm->nvcpus), l->vm->nvcpus);
+    for (uint32_t i = 0; i < b->ndevices; i++)
+        if (b->devices[i]->ops->state && !bitmap_test(l->devices, i))
+            return err_set(e, -EPROTO, "state", "the state has nothing for device %s",
+                           b->devices[i]->id);
+    return 0;
+}
+
+/* The chips and the clock last: vCPUs of a running clock would see it twice. */
+static int vmstate_apply(struct vmstate_loader *l, struct err *e)
+{
+    int rc = vmstate_complete(l, e);
+
+    if (rc == 0)
+        rc = hv_vm_set_state(l->vm->hv, &l->chips, e);
+    if (rc == 0)
+        rc = hv_vm_set_clock(l->vm->hv, &l->clock, l->note.running, e);
+    return rc;
+}
+
+int vmstate_load(struct vm *vm, const void *data, size_t len, struct vmstate_note *note,
+                 struct err *e)
+{
+    struct vmstate_loader *l = calloc(1, sizeof(*l));
+    struct state_section s;
+    struct reader r;
+    int rc = 0;
+
+    if (!l || !(l->vcpu = malloc(sizeof(*l->vcpu)))) {
+        free(l);
+        return err_set(e, -ENOMEM, "state", "no memory for the machine's state");
+    }
+    l->vm = vm;
+    reader_init(&r, data, len);
+    while (rc == 0 && reader_left(&r) > 0) {
+        rc = state_section_next(&r, &s, e);
+        if (rc == 0)
+            rc = vmstate_load_section(l, &s, &r, e);
+    }
+    if (rc == 0)
+        rc = vmstate_apply(l, e);
+    *note = l->note;
+    free(l->vcpu);
+    free(l);
+    return rc;
+}

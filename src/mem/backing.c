@@ -32,17 +32,14 @@ static int sys_fsmount(int fd, unsigned int flags)
     return (int)syscall(SYS_fsmount, fd, flags, 0);
 }
 
-/* A tmpfs that is mounted nowhere: it lives as long as the file in it. */
-static int tmpfs_mount(uint64_t size)
+int backing_mount(void)
 {
-    char limit[32];
     int fs, mnt = -1;
 
-    snprintf(limit, sizeof(limit), "%" PRIu64, size);
     fs = sys_fsopen("tmpfs", 0x1 /* FSOPEN_CLOEXEC */);
     if (fs < 0)
         return -errno;
-    if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", limit) == 0 &&
+    if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0" /* no limit */) == 0 &&
         sys_fsconfig(fs, FSCONFIG_SET_STRING, "huge", "always") == 0 &&
         sys_fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0700") == 0 &&
         sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL) == 0)
@@ -53,19 +50,19 @@ static int tmpfs_mount(uint64_t size)
     return mnt;
 }
 
-static int open_tmpfs(struct backing *b)
+static int open_tmpfs(struct backing *b, int mount_fd)
 {
-    int mnt = tmpfs_mount(b->size);
+    int mnt = mount_fd > 0 ? mount_fd : backing_mount(), rc = 0;
 
     if (mnt < 0)
         return mnt;
     b->fd = openat(mnt, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (b->fd < 0) {
-        int rc = -errno;
+    if (b->fd < 0)
+        rc = -errno;
+    if (mnt != mount_fd)
         close(mnt);
+    if (rc < 0)
         return rc;
-    }
-    close(mnt);
     b->page_size = HUGE_PAGE;
     b->huge = true;
     snprintf(b->name, sizeof(b->name), "tmpfs huge");
@@ -127,14 +124,14 @@ static int open_in_directory(struct backing *b, const char *dir, struct err *e)
     return 0;
 }
 
-int backing_open(struct backing *b, uint64_t size, const char *path, struct err *e)
+int backing_open(struct backing *b, uint64_t size, const char *path, int mount_fd, struct err *e)
 {
     int rc;
 
     *b = (struct backing){.fd = -1, .size = size};
     if (path)
         rc = open_in_directory(b, path, e);
-    else if ((rc = open_tmpfs(b)) < 0)
+    else if ((rc = open_tmpfs(b, mount_fd)) < 0)
         rc = open_memfd(b, e);
     if (rc < 0)
         goto fail;

@@ -20,7 +20,11 @@ struct backing {
     char name[64];
 };
 
-/* path: a directory, or NULL.  -ENOTDIR, -ENOSPC, -errno with what to do. */
-int backing_open(struct backing *b, uint64_t size, const char *path, struct err *e);
+/* A tmpfs with 2 MiB pages that is mounted nowhere: it lives as long as this descriptor and the files
+ * in it.  Made before privileges are dropped; -errno without them. */
+int backing_mount(void);
+/* path: a directory, or NULL.  mount_fd: of backing_mount, lent; <= 0: one is made now if it can be.
+ * -ENOTDIR, -ENOSPC, -errno with what to do. */
+int backing_open(struct backing *b, uint64_t size, const char *path, int mount_fd, struct err *e);
 
 #endif

@@ -108,7 +108,7 @@ int guest_mem_new(const struct guest_mem_config *c, struct guest_mem **out, stru
         return err_set_errno(e, -ENOMEM, "memory", "guest memory");
     m->fd = -1;
     lay_out(m, c);
-    rc = backing_open(&b, c->size, c->path, e);
+    rc = backing_open(&b, c->size, c->path, c->mount_fd, e);
     if (rc < 0)
         goto fail;
     m->fd = b.fd;

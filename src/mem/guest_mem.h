@@ -31,6 +31,7 @@ struct guest_mem_config {
     uint64_t low_max;        /* RAM below this GPA (the start of the hole); the rest from 4 GiB on */
     const char *path;        /* -mem-path or NULL */
     bool prealloc;           /* -mem-prealloc: touch every page now, or fail now */
+    int mount_fd;            /* backing_mount() of an earlier, privileged moment; <= 0: none */
 };
 
 struct guest_mem {

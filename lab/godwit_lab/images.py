@@ -94,8 +94,11 @@ def make_ext4(root: Path, disk: Path, mib: int) -> None:
 
 
 def host_initrd(scratch: Path, kernel: Kernel, labtool: Path, programs: Programs,
-                guest: Path) -> Path:
-    """The one initramfs all hosts boot; the kernel's command line tells them apart."""
+                guest_files: dict[str, Path]) -> Path:
+    """The one initramfs all hosts boot; the kernel's command line tells them apart.
+
+    guest_files is what monitors boot, by its name in /guest.
+    """
     root, archive = scratch / "host", scratch / "host.lz4"
     base_tree(root, kernel, HOST_MODULES)
     for folder in ("dev", "proc", "sys", "tmp", "run", "etc", "var/lib/nfs"):
@@ -103,8 +106,8 @@ def host_initrd(scratch: Path, kernel: Kernel, labtool: Path, programs: Programs
     for script in ("init", "agent", "serve-storage"):
         copy(LAB / "host" / script, root, f"/{script}")
     copy(labtool, root, "/bin/labtool")
-    copy(kernel.image, root, "/guest/vmlinuz")
-    copy(guest, root, "/guest/initrd")
+    for name, source in guest_files.items():
+        copy(source, root, f"/guest/{name}")
     tools = {f"/usr/sbin/{name}": Path(which(name)) for name in ("exportfs", "rpc.mountd", "tc")}
     for where, source in (tools | programs.executables).items():
         copy(source, root, where)

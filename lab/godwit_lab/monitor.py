@@ -22,15 +22,34 @@ class Machine:
     """The machine that moves, in the words both monitors share."""
 
     board: str                   # q35 or microvm
-    disk: str                    # as the hosts name it
+    kernel: str
+    append: str
+    initrd: str = ""
+    disk: str = ""               # as the hosts name it; none if empty
+    network: bool = False        # a tap on the host's bridge
     memory: str = "256M"
     cpus: int = 1
 
-    def kernel_command_line(self) -> str:
-        return f"console=ttyS0 panic=1 mitigations=off quiet lab.address={GUEST_ADDRESS}"
+    @classmethod
+    def stock(cls, board: str, disk: str) -> "Machine":
+        """A stock Debian kernel with a disk and a network."""
+        return cls(board, "/guest/vmlinuz", "console=ttyS0 panic=1 mitigations=off quiet "
+                   f"lab.address={GUEST_ADDRESS}", "/guest/initrd", disk, network=True)
+
+    @classmethod
+    def witness(cls, memory: str, words: str) -> "Machine":
+        """The self-proving guest."""
+        return cls("q35", "/guest/witness.elf", words, memory=memory)
 
     def device(self, kind: str) -> str:
+        """How a virtio device is called on this board."""
         return f"virtio-{kind}-{'pci' if self.board == 'q35' else 'device'}"
+
+    def boot_options(self) -> list[str]:
+        """Board, size and what to boot: the same for both monitors."""
+        initrd = ["-initrd", self.initrd] if self.initrd else []
+        return ["-machine", self.board, "-m", self.memory, "-smp", str(self.cpus),
+                "-kernel", self.kernel, *initrd, "-append", self.append]
 
 
 class Monitor:
@@ -62,17 +81,17 @@ class Qemu(Monitor):
                         {path: Path(path) for path in FIRMWARE})
 
     def machine_options(self, machine: Machine) -> list[str]:
-        return [
-            "-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-machine", machine.board,
-            "-accel", "kvm", "-cpu", "qemu64,-svm", "-m", machine.memory,
-            "-smp", str(machine.cpus), "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd",
-            "-append", machine.kernel_command_line(),
-            "-drive", f"file={machine.disk},id=root,format=raw,if=none,cache=none",
-            "-device", f"{machine.device('blk')},drive=root,id=root0",
-            "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no",
-            "-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}"
-                       + (",romfile=" if machine.board == "q35" else "")]
+        options = ["-L", "/usr/share/qemu", "-L", "/usr/share/seabios", "-accel", "kvm",
+                   "-cpu", "qemu64,-svm", "-nodefaults", "-display", "none", "-no-reboot",
+                   *machine.boot_options()]
+        if machine.disk:
+            options += ["-drive", f"file={machine.disk},id=root,format=raw,if=none,cache=none",
+                        "-device", f"{machine.device('blk')},drive=root,id=root0"]
+        if machine.network:
+            no_rom = ",romfile=" if machine.board == "q35" else ""
+            options += ["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no",
+                        "-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}{no_rom}"]
+        return options
 
 
 class Godwit(Monitor):
@@ -87,16 +106,17 @@ class Godwit(Monitor):
         return Programs({"/usr/bin/monitor": self.program})
 
     def machine_options(self, machine: Machine) -> list[str]:
-        return ["-machine", machine.board, "-m", machine.memory, "-smp", str(machine.cpus),
-                "-kernel", "/guest/vmlinuz", "-initrd", "/guest/initrd",
-                "-append", machine.kernel_command_line(),
-                "-device", f"{machine.device('blk')},drive=root,id=root0",
-                "-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}",
-                *self.incoming_options(machine)]
+        options = machine.boot_options() + self.incoming_options(machine)
+        if machine.disk:
+            options += ["-device", f"{machine.device('blk')},drive=root,id=root0"]
+        if machine.network:
+            options += ["-device", f"{machine.device('net')},netdev=n0,mac={GUEST_MAC}"]
+        return options
 
     def incoming_options(self, machine: Machine) -> list[str]:
-        return ["-drive", f"file={machine.disk},id=root,format=raw",
-                "-netdev", "tap,id=n0,ifname=tap0"]
+        # The machine itself comes with the stream; only the host's own paths are named.
+        disk = ["-drive", f"file={machine.disk},id=root,format=raw"] if machine.disk else []
+        return disk + (["-netdev", "tap,id=n0,ifname=tap0"] if machine.network else [])
 
 
 class Instance:
@@ -121,12 +141,17 @@ class Instance:
         options += ["-serial", f"file:{self.serial}", "-qmp", f"unix:{self.socket},server,nowait"]
         if incoming:
             options += ["-incoming", f"tcp:0.0.0.0:{MIGRATION_PORT}"]
-        self.host.run("[ -d /sys/class/net/tap0 ] || { tunctl -t tap0 && brctl addif br0 tap0 && "
-                      "ip link set tap0 up; }")
+        if self.machine.network:
+            self.host.run(
+                "[ -d /sys/class/net/tap0 ] || { tunctl -t tap0 && brctl addif br0 tap0 && "
+                "ip link set tap0 up; }")
         self.host.run(f"rm -f {self.socket}; monitor {shlex.join(options)} "
                       f"> {self.output} 2>&1 < /dev/null & echo $! > {self._pid}")
-        self.host.run(f"for i in $(seq 100); do [ -S {self.socket} ] && exit; "
-                      f"{self._exists} || break; usleep 50000; done; cat {self.output}; exit 1")
+        ready = f"[ -S {self.socket} ]"
+        if incoming:
+            ready += f" && grep -q ':{MIGRATION_PORT:04X} .* 0A ' /proc/net/tcp*"
+        self.host.run(f"for i in $(seq 200); do {ready} && exit; {self._exists} || break; "
+                      f"usleep 50000; done; cat {self.output}; exit 1")
 
     def alive(self) -> bool:
         """Whether the process still exists."""

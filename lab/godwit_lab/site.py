@@ -65,14 +65,15 @@ class Site:
     """A running lab. Use as a context: leaving it ends every host it started."""
 
     def __init__(self, folder: Path, kernel: Kernel, initrd: Path, cpus: dict[str, str],
-                 store_disk: Path, raw_disk: Path | None = None) -> None:
+                 store_disk: Path | None = None, raw_disk: Path | None = None) -> None:
         self.folder = folder
         self._kernel = kernel
         self._initrd = initrd
+        self._has_storage = store_disk is not None
         shared = [raw_disk] if raw_disk else []
         self._plans = [Plan("store", "EPYC", STORE_ADDRESS,
                             hub(folder, 0, ("a", "b")) + hub(folder, 1, ("a", "b")),
-                            [store_disk], memory_mib=512)]
+                            [store_disk] if store_disk else [], memory_mib=512)]
         for name, address in (("a", A_ADDRESS), ("b", B_ADDRESS)):
             ports = port(folder, 0, name, address) + port(folder, 1, name, address)
             self._plans.append(Plan(name, cpus[name], address, ports, shared))
@@ -84,7 +85,8 @@ class Site:
                 self._start(plan)
             for host in self._hosts.values():
                 host.wait_until_up()
-            self._share_storage()
+            if self._has_storage:
+                self._share_storage()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -117,7 +119,9 @@ class Site:
         """Makes the lan between a and b slow, long or lossy, in both directions."""
         for host in (self.a, self.b):
             if link.netem():
-                host.run(f"tc qdisc replace dev eth0 root netem limit 10000 {link.netem()}")
+                # By its path: busybox's shell would take its own tc, which knows no netem.
+                host.run("/usr/sbin/tc qdisc replace dev eth0 root netem limit 10000 "
+                         + link.netem())
 
     def align_clocks(self) -> dict[str, str]:
         """Sets a's and b's wall clocks by the store's; says how close they are."""

@@ -1,0 +1,39 @@
+# The front door. Everything real is in meson.build; each target first sees to what is missing.
+BUILD  ?= build
+PREFIX ?= /usr/local
+NEEDS  := scripts/needs
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	$(NEEDS) build
+	meson setup $(BUILD) --prefix=$(PREFIX) $(MESONFLAGS)
+
+demo:
+	$(NEEDS) demo
+	@$(MAKE) --no-print-directory all
+	scripts/demo
+
+test:
+	$(NEEDS) test
+	@$(MAKE) --no-print-directory all
+	scripts/test
+
+lab:
+	$(NEEDS) lab
+	@$(MAKE) --no-print-directory all
+	lab/run
+
+bench:
+	$(NEEDS) bench
+	@$(MAKE) --no-print-directory all
+	bench/run
+
+install: all
+	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all demo test lab bench install clean

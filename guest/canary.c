@@ -50,11 +50,12 @@ static uint64_t read_xcr0(uint32_t xcr)
     return (uint64_t)hi << 32 | lo;
 }
 
-static bool has_avx(void)
+static bool enable_avx(void)
 {
-    uint32_t need = 1u << 26 | 1u << 27 | 1u << 28; /* XSAVE, OSXSAVE, AVX */
+    uint32_t need = 1u << 26 | 1u << 28; /* XSAVE, AVX */
 
-    return (gate_cpuid(1, 0).ecx & need) == need && (read_xcr0(0) & 7) == 7;
+    return (gate_cpuid(1, 0).ecx & need) == need && gate_enable_xsave() && gate_xsetbv(0, 7) &&
+           (read_xcr0(0) & 7) == 7; /* x87, SSE, AVX */
 }
 
 static uint64_t read_ymm(uint32_t word)
@@ -269,7 +270,7 @@ static const struct source {
 static bool concerns(const struct cpu *c, const struct source *s)
 {
     return s->when == EVERY_CPU || (s->when == BOOT_CPU && c == &boot_cpu) ||
-           (s->when == WITH_AVX && has_avx());
+           (s->when == WITH_AVX && c->canary.avx);
 }
 
 static uint64_t pattern_of(const struct cpu *c, const struct source *s, uint32_t arg)
@@ -294,14 +295,6 @@ static bool locate(const struct cpu *c, unsigned n, const struct source **s, uin
     return false;
 }
 
-static void enable_avx(void)
-{
-    uint32_t need = 1u << 26 | 1u << 28;
-
-    if ((gate_cpuid(1, 0).ecx & need) == need && gate_enable_xsave())
-        gate_xsetbv(0, 7); /* x87, SSE, AVX */
-}
-
 void canary_init(struct cpu *c)
 {
     struct canary *k = &c->canary;
@@ -313,7 +306,7 @@ void canary_init(struct cpu *c)
     pace_init(&k->pace, tsc_now(), witness.config.state, STEP_MS);
     if (!witness.config.state)
         return;
-    enable_avx();
+    k->avx = enable_avx();
     while (k->count < CANARY_WORDS && locate(c, k->count, &s, &arg)) {
         if (s->plant)
             s->plant(arg, pattern_of(c, s, arg));

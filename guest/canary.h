@@ -22,6 +22,7 @@ struct cpu;
 struct canary {
     uint64_t want[CANARY_WORDS];
     unsigned count, next;
+    bool avx;
     uint64_t checks, bad;
     struct pace pace;
     uint64_t hold[12]; /* general registers while idle; see hold.S */

@@ -149,7 +149,7 @@ general_protection:
     cmpb $0xf4, (%rax)       /* HLT */
     popq %rax
     jne 1f
-    cmpl $GATE_OSXSAVE, %edi
+    cmpl $GATE_SHUTDOWN, %edi
     ja 1f
     addq $8, %rsp
     incq (%rsp)              /* step over the HLT */
@@ -204,6 +204,9 @@ gate_osxsave:
 gate_xsetbv:
     xsetbv
     jmp gate_done
+gate_shutdown:               /* no table to find a handler in: a triple fault */
+    lidt no_idt
+    ud2
 gate_end:
 
 /* A fault of ring 0 itself: tolerated inside the services only, which then answer EDI = 1. */
@@ -278,7 +281,7 @@ trampoline_end:
     .align 8
 gate_table:
     .quad gate_idle, gate_rdmsr, gate_wrmsr, gate_cpuid, gate_get_dr, gate_set_dr, gate_get_cr
-    .quad gate_xsetbv, gate_osxsave
+    .quad gate_xsetbv, gate_osxsave, gate_shutdown
 
     .section .data
     .align 16
@@ -300,6 +303,9 @@ gdt_pointer:
 idt_pointer:
     .word 256 * 16 - 1
     .quad idt
+no_idt:
+    .word 0
+    .quad 0
     .globl boot_info
     .align 4
 boot_info:

@@ -32,14 +32,15 @@
 #define STUB_SIZE     16
 
 /* Services of ring 0, asked for by HLT with the number in EDI. */
-#define GATE_IDLE    0
-#define GATE_RDMSR   1
-#define GATE_WRMSR   2
-#define GATE_CPUID   3
-#define GATE_GET_DR  4
-#define GATE_SET_DR  5
-#define GATE_GET_CR  6
-#define GATE_XSETBV  7
-#define GATE_OSXSAVE 8
+#define GATE_IDLE     0
+#define GATE_RDMSR    1
+#define GATE_WRMSR    2
+#define GATE_CPUID    3
+#define GATE_GET_DR   4
+#define GATE_SET_DR   5
+#define GATE_GET_CR   6
+#define GATE_XSETBV   7
+#define GATE_OSXSAVE  8
+#define GATE_SHUTDOWN 9
 
 #endif

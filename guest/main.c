@@ -17,7 +17,9 @@
 #define PAGES_PER_MIB 256
 #define LISTEN_MS     10
 #define SPIN_US       2
+#define LEAVE_US      1000000
 #define PORT_RESET    0xcf9
+#define PORT_KEYBOARD 0x64
 #define PM1_S5        0x2000 /* SLP_EN with SLP_TYP 0, as the DSDT of the boards has it */
 
 struct witness witness;
@@ -31,10 +33,20 @@ struct cpu boot_cpu = {
     .user_sp = (uintptr_t)boot_stack + USER_STACK_SIZE - 8,
 };
 
+static void die(const char *reason, const char *detail)
+{
+    report_fatal(reason, detail);
+    console_drain();
+    __atomic_store_n(&boot_cpu.dead, 1, __ATOMIC_RELEASE);
+    halt_forever();
+}
+
 static void power_off(void)
 {
     console_drain();
     outw((uint16_t)witness.config.pm1a, PM1_S5);
+    wait_us(LEAVE_US);
+    die("leave", "power-off-had-no-effect");
 }
 
 static void reset(void)
@@ -42,6 +54,9 @@ static void reset(void)
     console_drain();
     outb(PORT_RESET, 0x02);
     outb(PORT_RESET, 0x06);
+    outb(PORT_KEYBOARD, 0xfe);
+    wait_us(LEAVE_US);
+    gate_shutdown();
 }
 
 static void obey(char key, uint64_t now)
@@ -126,16 +141,12 @@ static void ap_main(struct cpu *c)
 {
     lapic_init();
     __atomic_store_n(&c->online, 1, __ATOMIC_RELEASE);
-    while (!__atomic_load_n(&boot_cpu.online, __ATOMIC_ACQUIRE))
+    while (!__atomic_load_n(&boot_cpu.online, __ATOMIC_ACQUIRE)) {
+        if (__atomic_load_n(&boot_cpu.dead, __ATOMIC_ACQUIRE))
+            halt_forever();
         cpu_relax();
+    }
     work(c);
-}
-
-static void die(const char *reason, const char *detail)
-{
-    report_fatal(reason, detail);
-    console_drain();
-    halt_forever();
 }
 
 static void take_memory(void)
@@ -168,6 +179,7 @@ static void boot_main(struct cpu *c)
     const char *wrong;
 
     trap_init();
+    lapic_init();
     console_init();
     witness.start = tsc_now();
     cpu_table[0] = c;
@@ -179,7 +191,6 @@ static void boot_main(struct cpu *c)
     report_hello();
     if (witness.config.wrong[0])
         die("option", witness.config.wrong);
-    lapic_init();
     lapic_calibrate();
     wrong = smp_start((unsigned)witness.config.smp, ap_main);
     if (wrong)

@@ -20,7 +20,7 @@ struct cpu *cpu_table[MAX_CPUS + 2];
 
 static uint64_t timer_khz;
 
-static void wait_us(uint64_t us)
+void wait_us(uint64_t us)
 {
     uint64_t end = tsc_now() + ticks_of_us(us);
 

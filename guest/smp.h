@@ -40,6 +40,9 @@ static inline void lapic_write(unsigned reg, uint32_t v)
 /* Each processor for itself: APIC on, timer one-shot, all other sources masked. */
 void lapic_init(void);
 
+/* Watches the TSC for so long. */
+void wait_us(uint64_t us);
+
 /* Boot processor: how fast the timer counts. */
 void lapic_calibrate(void);
 

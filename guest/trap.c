@@ -5,6 +5,8 @@
 #include "witness.h"
 
 #define GATE_INTERRUPT 0x8e00u /* present, ring 0, interrupts off */
+#define PORT_PIC1      0x21
+#define PORT_PIC2      0xa1
 #define EXCEPTIONS     32u
 
 struct idt_entry {
@@ -30,6 +32,8 @@ void trap_init(void)
         set_gate(i, trap_stubs + i * STUB_SIZE);
     set_gate(VECTOR_TIMER, timer_stub);
     set_gate(VECTOR_SPURIO, spurious_stub);
+    outb(PORT_PIC1, 0xff); /* whatever the firmware left unmasked */
+    outb(PORT_PIC2, 0xff);
 }
 
 void halt_forever(void)

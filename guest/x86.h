@@ -98,6 +98,12 @@ static inline bool gate_enable_xsave(void)
     return gate == 0;
 }
 
+/* A triple fault, the last resort of a reset. */
+static inline void gate_shutdown(void)
+{
+    __asm__ volatile("hlt" : : "D"(GATE_SHUTDOWN) : "memory");
+}
+
 /* The four words of GATE_GET_DR (DR0 to DR3) or GATE_GET_CR (CR0, CR2, CR3, CR4). */
 static inline void gate_get4(uint32_t gate, uint64_t v[4])
 {

@@ -91,6 +91,23 @@ static bool vcpu_park(struct vcpu *v, bool may_run)
     return !quit;
 }
 
+/* Ends a port or memory access that is half done, and whatever more its instruction asks for. */
+static void vcpu_complete_io(struct vcpu *v, struct hv_exit *x, struct err *e)
+{
+    int rc = 0;
+
+    while ((x->kind == HV_EXIT_IO || x->kind == HV_EXIT_MMIO) &&
+           (rc = hv_vcpu_complete_io(v->hv, e)) == -EAGAIN) {
+        rc = hv_vcpu_run(v->hv, x, e);
+        if (rc != 0)
+            break;
+        vcpu_handle(v, x, e);
+    }
+    if (rc != 0)
+        vcpu_crashed(v, e);
+    x->kind = HV_EXIT_INTR;
+}
+
 static void vcpu_loop(struct vcpu *v)
 {
     struct vm *vm = v->vm;
@@ -100,9 +117,7 @@ static void vcpu_loop(struct vcpu *v)
 
     for (;;) {
         if (!may_run || atomic_load_explicit(&vm->interrupt, memory_order_acquire)) {
-            if ((x.kind == HV_EXIT_IO || x.kind == HV_EXIT_MMIO) && hv_vcpu_complete_io(v->hv, &e))
-                vcpu_crashed(v, &e);
-            x.kind = HV_EXIT_INTR;
+            vcpu_complete_io(v, &x, &e);
             if (!vcpu_park(v, may_run))
                 return;
             may_run = true;

@@ -39,12 +39,18 @@ def mac(network: int, address: int) -> str:
     return f"52:54:00:09:{network:02x}:{address:02x}"
 
 
+def nic(network: int, address: int) -> str:
+    """A host's network device. Jumbo frames: emulated hosts pay by the frame."""
+    return (f"virtio-net-pci,netdev={NETWORKS[network]},mac={mac(network, address)},"
+            f"host_mtu=9000,romfile=")
+
+
 def port(folder: Path, network: int, host: str, address: int) -> list[str]:
     """QEMU arguments of a host's end of the cable to the store's hub."""
     name = NETWORKS[network]
     return ["-netdev", f"stream,id={name},server=off,addr.type=unix,"
                        f"addr.path={folder}/{name}-{host}.cable",
-            "-device", f"virtio-net-pci,netdev={name},mac={mac(network, address)},romfile="]
+            "-device", nic(network, address)]
 
 
 def hub(folder: Path, network: int, hosts: tuple[str, ...]) -> list[str]:
@@ -58,7 +64,7 @@ def hub(folder: Path, network: int, hosts: tuple[str, ...]) -> list[str]:
             "-netdev", f"hubport,id={name}-{host}-port,hubid={network},netdev={name}-{host}"]
     return arguments + [
         "-netdev", f"hubport,id={name},hubid={network}",
-        "-device", f"virtio-net-pci,netdev={name},mac={mac(network, STORE_ADDRESS)},romfile="]
+        "-device", nic(network, STORE_ADDRESS)]
 
 
 class Site:

@@ -15,6 +15,7 @@ struct tap {
     char ifname[16];
     int fd;          /* -1 while detached */
     int ctl_fd;      /* /dev/net/tun, opened before privileges and paths are dropped; -1: by fd= */
+    int spare_fd;    /* another: to attach again after a move that failed */
     bool vnet_hdr;   /* IFF_VNET_HDR with 12-byte headers (virtio 1.x) */
     bool borrowed;   /* fd= given: stays open over detach */
     uint32_t offloads; /* TUN_F_* last set, applied again on attach */

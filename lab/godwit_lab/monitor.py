@@ -31,10 +31,10 @@ class Machine:
     cpus: int = 1
 
     @classmethod
-    def stock(cls, board: str, disk: str) -> "Machine":
+    def stock(cls, board: str, disk: str, cpus: int = 1) -> "Machine":
         """A stock Debian kernel with a disk and a network."""
         return cls(board, "/guest/vmlinuz", "console=ttyS0 panic=1 mitigations=off quiet "
-                   f"lab.address={GUEST_ADDRESS}", "/guest/initrd", disk, network=True)
+                   f"lab.address={GUEST_ADDRESS}", "/guest/initrd", disk, network=True, cpus=cpus)
 
     @classmethod
     def witness(cls, memory: str, words: str) -> "Machine":

@@ -8,6 +8,10 @@ class CannotRun(Exception):
     """The lab cannot run here; the text says what is missing and what would help."""
 
 
+class StepFailed(Exception):
+    """A program the lab ran here failed; the text is its command line and output."""
+
+
 # Program -> Debian package.
 PROGRAMS = {
     "apt-get": "apt",
@@ -51,5 +55,5 @@ def run(*argv: object, **options: object) -> subprocess.CompletedProcess:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False, **options)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
+        raise StepFailed(f"{' '.join(command)} failed:\n{done.stdout}")
     return done

@@ -11,7 +11,7 @@ from . import images
 from .checks import Checks
 from .host import HostError
 from .monitor import Godwit, Monitor, Qemu
-from .need import CannotRun, check_programs, run
+from .need import CannotRun, StepFailed, check_programs, run
 
 CANNOT_RUN = 77                  # what test harnesses take for "skipped"
 ROOT = images.LAB.parent
@@ -67,8 +67,8 @@ def framed(args: argparse.Namespace, story: Callable[[argparse.Namespace, Path, 
         print(f"lab: cannot run: {reason}", flush=True)
         keep = False
         return CANNOT_RUN
-    except HostError as error:
-        checks.check("hosts", False, str(error))
+    except (HostError, StepFailed) as error:
+        checks.scoped().check("lab", False, str(error))
     finally:
         if keep:
             print(f"lab: disks and logs are kept in {folder}", flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from .checks import Checks
 from .host import Host, HostError
 from .monitor import GUEST_ADDRESS, MIGRATION_PORT, Instance, Machine, Monitor
-from .need import run
+from .need import StepFailed, run
 from .samples import Samples
 from .site import Site
 
@@ -20,11 +20,14 @@ GAP_LIMIT_MS = 10_000.0          # beyond it connections of ordinary clients beg
 
 # What a stock kernel prints when its time or its devices stood still, or worse. Not among it:
 # "Long readout interval, skipping watchdog check", by which the kernel says that it was itself
-# held up between two readings, as happens in an emulated host, and finds no fault with a clock.
+# held up between two readings, as happens in an emulated host, and finds no fault with a clock;
+# and "Marking TSC unstable due to TSCs unsynchronized", its guess at boot about any AMD machine of
+# several processors without an invariant TSC.
 COMPLAINTS = re.compile(
     r"clocksource.*(unstable|skew|timekeeping watchdog)|soft lockup|hard LOCKUP|rcu.*(stall|starved)|"
     r"blocked for more than|NETDEV WATCHDOG|I/O error|EXT4-fs (error|warning)|"
-    r"BUG:|Oops|WARNING:|Call Trace|hrtimer: interrupt took|TSC.*(unstable|warp)")
+    r"BUG:|Oops|WARNING:|Call Trace|hrtimer: interrupt took|TSC warp|"
+    r"Marking TSC unstable due to (?!TSCs unsynchronized)")
 
 
 @dataclass
@@ -43,10 +46,11 @@ class Leg:
 
 
 class Journey:
-    """The life of one machine in the lab."""
+    """The life of one machine in the lab; its name is that of its checks and files."""
 
-    def __init__(self, site: Site, monitor: Monitor, machine: Machine, checks: Checks,
+    def __init__(self, name: str, site: Site, monitor: Monitor, machine: Machine, checks: Checks,
                  patience: int = 90) -> None:
+        self.name = name
         self.site = site
         self._patience = patience  # seconds a move may take
         self.monitor = monitor
@@ -58,7 +62,7 @@ class Journey:
         """A monitor that has not been started yet, with files of its own on the host."""
         self._started += 1
         return Instance(self.monitor, self.machine, host,
-                        f"{self.machine.board}-{self._started}")
+                        f"{self.name}-{self._started}")
 
     def run(self) -> None:
         """Boot, a to b, b to a, verify, power off."""
@@ -73,12 +77,12 @@ class Journey:
             here = leg.target if moved else leg.source
             if not moved:
                 break
-        self.checks.scoped(self.machine.board)
+        self.checks.scoped(self.name)
         self._verify_inside(here)
 
     def _booted(self, here: Instance) -> bool:
         started = time.monotonic()
-        self.checks.scoped(self.machine.board)
+        self.checks.scoped(self.name)
         while time.monotonic() < started + BOOT_S and here.alive():
             if re.search(r"written=\d", self._ask_guest("status", timeout=2)):
                 took = time.monotonic() - started
@@ -123,7 +127,7 @@ class Journey:
             thief.quit()
 
     def _move(self, leg: Leg) -> bool:
-        checks = self.checks.scoped(self.machine.board, leg.name)
+        checks = self.checks.scoped(self.name, leg.name)
         written = self._written()
         leg.target.start(incoming=True)
         for host, said in self.site.align_clocks().items():
@@ -223,7 +227,7 @@ class Journey:
             checks.check(f"{where}-checksums", bool(lines) and not bad,
                          f"{len(lines)} files right" if not bad else "; ".join(bad[:5]))
         log = self._ask_guest("dmesg")
-        (self.site.folder / f"{self.machine.board}.dmesg").write_text(log)
+        (self.site.folder / f"{self.name}.dmesg").write_text(log)
         bad = [line for line in log.splitlines() if COMPLAINTS.search(line)]
         checks.check("dmesg-quiet", len(log) > 1000 and not bad,
                      "\n".join(bad[:20]) if bad else f"{len(log.splitlines())} lines, none bad")
@@ -250,5 +254,5 @@ def run_status(*argv: object, **options: object) -> tuple[int, str]:
     """A judge's exit status and words."""
     try:
         return 0, run(*argv, **options).stdout
-    except RuntimeError as error:
+    except StepFailed as error:
         return 1, str(error)

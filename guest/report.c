@@ -10,7 +10,7 @@ struct figures {
     uint64_t state_checks, state_bad, state_words;
     uint64_t tsc_back, tsc_cross, cross_most;
     uint64_t events_dropped;
-    unsigned alive, ready, dead;
+    unsigned alive, ready;
     struct gap_slot period, total;
     unsigned gap_cpu;
 };
@@ -73,7 +73,6 @@ static void add_counters(struct figures *f, const struct cpu *c)
         f->cross_most = c->gaps.cross_most;
     f->events_dropped += c->events_dropped;
     f->ready += __atomic_load_n(&c->ready, __ATOMIC_ACQUIRE);
-    f->dead += c->dead;
 }
 
 static void add_gaps(struct figures *f, const struct cpu *c, uint32_t epoch)

@@ -238,11 +238,17 @@ static uint64_t offset_now(const struct hv_vcpu *v, const struct x86_clock_state
                            const struct instant *now)
 {
     uint32_t khz = vcpu_khz(v);
-    const struct hv_vm *vm = v->vm;
-    int64_t went_by = (int64_t)(now->clock_ns - s->clock_ns);
+    const struct tsc_move m = {
+        .tsc_then = tsc_then(v, s, khz),
+        .clock_then_ns = s->clock_ns,
+        .clock_now_ns = now->clock_ns,
+        .guest_khz = khz,
+        .host_tsc_now = now->host_tsc,
+        .host_khz = v->vm->caps.tsc_khz,
+        .scaled = is_scaled(v->vm, khz),
+    };
 
-    return tsc_then(v, s, khz) + (uint64_t)tsc_ticks(went_by, khz) -
-           tsc_scale(now->host_tsc, khz, vm->caps.tsc_khz, is_scaled(vm, khz));
+    return tsc_offset(&m);
 }
 
 static int write_tsc(struct hv_vcpu *v, uint64_t offset, struct err *e)

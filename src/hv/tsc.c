@@ -27,3 +27,11 @@ uint64_t tsc_clamp_elapsed(uint64_t saved_ns, uint64_t now_ns)
         return 0;
     return now_ns - saved_ns < TSC_ELAPSED_MAX_NS ? now_ns - saved_ns : TSC_ELAPSED_MAX_NS;
 }
+
+uint64_t tsc_offset(const struct tsc_move *m)
+{
+    int64_t went_by = (int64_t)(m->clock_now_ns - m->clock_then_ns);
+
+    return m->tsc_then + (uint64_t)tsc_ticks(went_by, m->guest_khz) -
+           tsc_scale(m->host_tsc_now, m->guest_khz, m->host_khz, m->scaled);
+}

@@ -20,6 +20,19 @@ int64_t tsc_ticks(int64_t ns, uint32_t khz);
  * and so would be the guest). */
 uint64_t tsc_clamp_elapsed(uint64_t saved_ns, uint64_t now_ns);
 
+/* A guest's TSC on its way from one instant of the source to one of the destination. */
+struct tsc_move {
+    uint64_t tsc_then;                    /* the guest's TSC at the source's instant */
+    uint64_t clock_then_ns, clock_now_ns; /* its kvmclock at both */
+    uint32_t guest_khz;
+    uint64_t host_tsc_now; /* the destination's TSC at the second */
+    uint32_t host_khz;
+    bool scaled; /* by the destination's KVM */
+};
+
+/* The TSC offset with which the guest's TSC goes on as its clock did. */
+uint64_t tsc_offset(const struct tsc_move *m);
+
 #define TSC_ELAPSED_MAX_NS (3600ULL * 1000000000ULL)
 
 #endif

@@ -1,0 +1,323 @@
+/* vCPUs that run: exits, kicks, doorbells, the dirty log. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/bitmap.h"
+#include "base/clock.h"
+#include "rig.h"
+
+static void expect_end(struct rig *r)
+{
+    struct hv_exit x;
+
+    rig_run(r, &x);
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    assert_int_equal(x.io.port, PORT_END);
+}
+
+static void port_io_goes_out_and_in(void **state)
+{
+    /* mov dx,0x3f8; mov al,'A'; out dx,al; in al,dx; mov [0x2000],al; out 0x80,al */
+    static const uint8_t code[] = {0xba, 0xf8, 0x03, 0xb0, 'A',  0xee,
+                                   0xec, 0xa2, 0x00, 0x20, 0xe6, 0x80};
+    struct hv_exit x;
+    uint8_t stored;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_load(&r, code, sizeof(code), 0);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    assert_true(x.write);
+    assert_int_equal(x.io.port, 0x3f8);
+    assert_int_equal(x.io.size, 1);
+    assert_int_equal(x.io.count, 1);
+    assert_int_equal(*(uint8_t *)x.io.data, 'A');
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    assert_false(x.write);
+    *(uint8_t *)x.io.data = 0x5a;
+    expect_end(&r);
+    assert_int_equal(guest_mem_read(r.mem, 0x2000, &stored, 1), 0);
+    assert_int_equal(stored, 0x5a);
+    rig_fini(&r);
+}
+
+static void mmio_goes_out_and_in(void **state)
+{
+    /* mov byte [0x10],0x77; mov al,[0x14]; out 0x80,al -- with ds at 3.25 GiB */
+    static const uint8_t code[] = {0xc6, 0x06, 0x10, 0x00, 0x77, 0xa0, 0x14, 0x00, 0xe6, 0x80};
+    struct hv_exit x;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_load(&r, code, sizeof(code), 0xd0000000);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_MMIO);
+    assert_true(x.write);
+    assert_int_equal(x.mmio.gpa, 0xd0000010);
+    assert_int_equal(x.mmio.len, 1);
+    assert_int_equal(*(uint8_t *)x.mmio.data, 0x77);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_MMIO);
+    assert_false(x.write);
+    assert_int_equal(x.mmio.gpa, 0xd0000014);
+    *(uint8_t *)x.mmio.data = 0x99;
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    assert_int_equal(*(uint8_t *)x.io.data, 0x99);
+    rig_fini(&r);
+}
+
+/* After a pending read is completed without running on, the value is in the register. */
+static void pending_io_is_completed_without_running(void **state)
+{
+    /* in al,0x42+dx..: mov dx,0x3f8; in al,dx; mov bl,1 */
+    static const uint8_t code[] = {0xba, 0xf8, 0x03, 0xec, 0xb3, 0x01, 0xe6, 0x80};
+    struct x86_sregs sregs;
+    struct x86_regs regs;
+    struct hv_exit x;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_load(&r, code, sizeof(code), 0);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    *(uint8_t *)x.io.data = 0x6b;
+    rig_ok(&r, hv_vcpu_complete_io(r.vcpu[0], &r.e));
+    rig_ok(&r, hv_vcpu_get_regs(r.vcpu[0], &regs, &sregs, &r.e));
+    assert_int_equal(regs.rax & 0xff, 0x6b);
+    assert_int_equal(regs.rip, RIG_CODE + 4);
+    assert_int_equal(regs.rbx, 0);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_INTR);
+    expect_end(&r);
+    rig_fini(&r);
+}
+
+struct spinner {
+    struct rig r;
+    uint32_t pauses; /* atomic */
+    uint32_t stop;   /* atomic */
+    int rc;
+};
+
+static void *spin(void *arg)
+{
+    struct spinner *s = arg;
+    struct hv_exit x;
+
+    s->rc = hv_vcpu_thread_init(s->r.vcpu[0], &s->r.e);
+    while (s->rc == 0 && !__atomic_load_n(&s->stop, __ATOMIC_SEQ_CST)) {
+        s->rc = hv_vcpu_run(s->r.vcpu[0], &x, &s->r.e);
+        if (s->rc == 0 && x.kind != HV_EXIT_INTR)
+            s->rc = -EIO;
+        __atomic_fetch_add(&s->pauses, 1, __ATOMIC_SEQ_CST);
+    }
+    return NULL;
+}
+
+static uint64_t kick_and_wait(struct spinner *s)
+{
+    uint32_t before = __atomic_load_n(&s->pauses, __ATOMIC_SEQ_CST);
+    uint64_t start = clock_now_ns();
+
+    hv_vcpu_kick(s->r.vcpu[0]);
+    while (__atomic_load_n(&s->pauses, __ATOMIC_SEQ_CST) == before)
+        if (clock_now_ns() - start > 5 * NS_PER_S)
+            fail_msg("a kick was lost");
+    return clock_now_ns() - start;
+}
+
+/* The guest spins without an exit, so that nothing but the kick gets the vCPU out. */
+static void no_kick_is_lost(void **state)
+{
+    static const uint8_t code[] = {0xeb, 0xfe}; /* jmp $ */
+    static struct spinner s;
+    uint64_t worst = 0;
+    pthread_t t;
+
+    rig_init(&s.r, 1);
+    rig_load(&s.r, code, sizeof(code), 0);
+    assert_int_equal(pthread_create(&t, NULL, spin, &s), 0);
+    for (int i = 0; i < 500; i++) {
+        uint64_t ns = kick_and_wait(&s);
+
+        worst = ns > worst ? ns : worst;
+    }
+    __atomic_store_n(&s.stop, 1, __ATOMIC_SEQ_CST);
+    hv_vcpu_kick(s.r.vcpu[0]);
+    pthread_join(t, NULL);
+    rig_ok(&s.r, s.rc);
+    print_message("500 kicks, the slowest %llu us\n", (unsigned long long)(worst / NS_PER_US));
+    assert_true(worst < 2 * NS_PER_S);
+    rig_fini(&s.r);
+}
+
+static void a_kick_before_the_run_counts(void **state)
+{
+    static const uint8_t code[] = {0xeb, 0xfe};
+    struct hv_exit x;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_load(&r, code, sizeof(code), 0);
+    hv_vcpu_kick(r.vcpu[0]);
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_INTR);
+    rig_fini(&r);
+}
+
+static uint64_t drain(int fd)
+{
+    uint64_t n = 0;
+
+    return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void a_doorbell_rings_without_an_exit(void **state)
+{
+    /* mov dx,0x5658; mov ax,7; out dx,ax; mov ax,8; out dx,ax */
+    static const uint8_t code[] = {0xba, 0x58, 0x56, 0xb8, 0x07, 0x00, 0xef,
+                                   0xb8, 0x08, 0x00, 0xef, 0xe6, 0x80};
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct hv_exit x;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_ok(&r, hv_ioeventfd_add(r.vm, true, 0x5658, 2, true, 7, fd, &r.e));
+    assert_int_equal(hv_ioeventfd_add(r.vm, true, 0x5658, 2, true, 7, fd, NULL), -EEXIST);
+    rig_load(&r, code, sizeof(code), 0);
+    rig_run(&r, &x); /* 7 rang; 8 does not match and comes out */
+    assert_int_equal(x.kind, HV_EXIT_IO);
+    assert_int_equal(x.io.port, 0x5658);
+    assert_int_equal(drain(fd), 1);
+    expect_end(&r);
+    hv_ioeventfd_del(r.vm, true, 0x5658, 2, true, 7, fd);
+    rig_load(&r, code, sizeof(code), 0);
+    rig_run(&r, &x);
+    assert_int_equal(x.io.port, 0x5658);
+    assert_int_equal(drain(fd), 0);
+    rig_fini(&r);
+    close(fd);
+}
+
+/* Pending when the vCPU was saved, so it happens where it is loaded. */
+static void triple_fault_is_shutdown(void **state)
+{
+    static struct x86_vcpu_state s;
+    struct hv_exit x;
+    struct rig r;
+
+    rig_init(&r, 1);
+    if (!hv_vm_caps(r.vm)->triple_fault_event) {
+        rig_fini(&r);
+        skip();
+    }
+    rig_ok(&r, hv_vcpu_get_state(r.vcpu[0], &s, &r.e));
+    s.events.triple_fault_pending = 1;
+    rig_ok(&r, hv_vcpu_set_state(r.vcpu[0], &s, &r.e));
+    rig_run(&r, &x);
+    assert_int_equal(x.kind, HV_EXIT_SHUTDOWN);
+    rig_fini(&r);
+}
+
+/* ---- the dirty log ---- */
+
+static void dirty_pages_are_seen_until_cleared(void **state)
+{
+    /* mov byte [0x3000],0x55; out 0x80,al; jmp to the start */
+    static const uint8_t code[] = {0xc6, 0x06, 0x00, 0x30, 0x55, 0xe6, 0x80, 0xeb, 0xf7};
+    uint64_t bits[BITMAP_WORDS(RIG_PAGES)], all[BITMAP_WORDS(RIG_PAGES)];
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_load(&r, code, sizeof(code), 0);
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    memset(all, 0xff, sizeof(all));
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, all, &r.e)); /* across both ranges */
+    memset(bits, 0, sizeof(bits));
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e));
+    assert_int_equal(bitmap_count(bits, RIG_PAGES), 0);
+
+    expect_end(&r);
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e));
+    assert_true(bitmap_test(bits, 3));
+    memset(bits, 0, sizeof(bits));
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e)); /* getting does not clear */
+    assert_true(bitmap_test(bits, 3));
+
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, 64, bits, &r.e));
+    memset(bits, 0, sizeof(bits));
+    bitmap_set(bits, 4000); /* or'ed, not overwritten */
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e));
+    assert_false(bitmap_test(bits, 3));
+    assert_true(bitmap_test(bits, 4000));
+    expect_end(&r);
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e)); /* clearing re-armed the page */
+    assert_true(bitmap_test(bits, 3));
+    hv_dirty_stop(r.vm);
+    rig_fini(&r);
+}
+
+static void dirty_ranges_are_checked(void **state)
+{
+    uint64_t bits[BITMAP_WORDS(RIG_PAGES)] = {1};
+    struct rig r;
+
+    rig_init(&r, 1);
+    assert_int_not_equal(hv_dirty_get(r.vm, bits, &r.e), 0); /* not started */
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    assert_int_equal(hv_dirty_clear(r.vm, 1, 64, bits, &r.e), -EINVAL);
+    assert_int_equal(hv_dirty_clear(r.vm, 0, 65, bits, &r.e), -EINVAL);
+    assert_int_equal(hv_dirty_clear(r.vm, 64, RIG_PAGES, bits, &r.e), -EINVAL);
+    assert_int_equal(hv_dirty_clear(r.vm, UINT64_MAX - 63, 64, bits, &r.e), -EINVAL);
+    hv_dirty_stop(r.vm);
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e)); /* and again */
+    hv_dirty_stop(r.vm);
+    rig_fini(&r);
+}
+
+static void bad_machines_are_refused(void **state)
+{
+    struct hv_vm_config c = {.vcpus = 255};
+    struct x86_cpuid cpuid = {.n = 0};
+    struct hv_vcpu *v;
+    struct hv_vm *vm;
+    struct rig r;
+
+    rig_init(&r, 1);
+    c.mem = r.mem;
+    assert_int_equal(hv_vm_new(&c, &vm, &r.e), -EINVAL);
+    assert_non_null(strstr(r.e.text, "255"));
+    assert_int_equal(hv_vcpu_new(r.vm, 1, &cpuid, &v, &r.e), -EINVAL); /* one was announced */
+    rig_fini(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(port_io_goes_out_and_in),
+        cmocka_unit_test(mmio_goes_out_and_in),
+        cmocka_unit_test(pending_io_is_completed_without_running),
+        cmocka_unit_test(no_kick_is_lost),
+        cmocka_unit_test(a_kick_before_the_run_counts),
+        cmocka_unit_test(a_doorbell_rings_without_an_exit),
+        cmocka_unit_test(triple_fault_is_shutdown),
+        cmocka_unit_test(dirty_pages_are_seen_until_cleared),
+        cmocka_unit_test(dirty_ranges_are_checked),
+        cmocka_unit_test(bad_machines_are_refused),
+    };
+
+    return rig_skip() ? 77 : cmocka_run_group_tests(tests, NULL, NULL);
+}

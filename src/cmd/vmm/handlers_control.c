@@ -75,6 +75,7 @@ static int parse_socket(const char *option, const char *text, struct keyval *kv,
 int apply_qmp(struct option_ctx *c, const struct option_value *v, struct err *e)
 {
     struct vmm_options *o = c->o;
+    struct err cause = ERR_INIT;
     struct qmp_address a;
     const char *text;
     struct keyval kv;
@@ -87,9 +88,9 @@ int apply_qmp(struct option_ctx *c, const struct option_value *v, struct err *e)
     if (ret)
         return ret;
     text = keyval_string(&kv, "address", "");
-    ret = qmp_address_parse(text, &a, e);
+    ret = qmp_address_parse(text, &a, &cause);
     if (ret)
-        ret = err_prefix(e, "-qmp %.100s", v->text);
+        err_set(e, ret, OPTIONS_STAGE, "-qmp %.100s: %.350s", v->text, cause.text);
     else
         snprintf(o->qmp[o->nqmp++], sizeof(o->qmp[0]), "%s", text);
     keyval_fini(&kv);
@@ -111,9 +112,9 @@ static int serial_unix(struct vmm_options *o, const char *text, struct err *e)
     if (ret)
         return ret;
     /* The limits of a unix socket's path are the same as QMP's. */
-    ret = qmp_address_parse(keyval_string(&kv, "address", ""), &a, e);
+    ret = qmp_address_parse(keyval_string(&kv, "address", ""), &a, NULL);
     if (ret)
-        ret = err_prefix(e, "-serial %.100s", text);
+        bad_serial(text, e);
     else
         snprintf(o->serial_path, sizeof(o->serial_path), "%s", a.path);
     o->serial = SERIAL_UNIX;

@@ -5,8 +5,12 @@
  * and by the ACPI reset register.
  *
  * Memory maps:  q35: RAM 0-2 GiB and from 4 GiB; ECAM 0xb0000000 (256 MiB), PCI window 0xc0000000
- * (768 MiB).  microvm: RAM 0-3 GiB and from 4 GiB; virtio-mmio slots from 0xfeb00000, 512 bytes
- * each, GSI 5 + slot... (see microvm.c).
+ * (768 MiB), 64-bit PCI window of 16 GiB above the end of RAM.  microvm: RAM 0-3 GiB and from 4 GiB;
+ * 16 virtio-mmio slots from 0xfeb00000, 512 bytes each, with a GSI of its own each (see microvm.c).
+ * Ports of both: serial 0x3f8 (GSI 4), RTC 0x70 (GSI 8), ACPI PM 0x600 (SCI: GSI 9), reset 0xcf9 and
+ * 0x64.  RAM from 0xe0000 to 1 MiB holds the ACPI tables.
+ *
+ * Threads: everything is called on the main thread, but board_power_button on any.
  */
 #ifndef GODWIT_MACHINE_BOARD_H
 #define GODWIT_MACHINE_BOARD_H
@@ -39,6 +43,11 @@ struct board_config {
     struct board_host host;
 };
 
+struct acpi_pm;
+struct virtio_device;
+struct memory_map; /* machine/memory_map.h */
+struct boot_file;  /* machine/boot_file.h */
+
 struct board {
     const struct board_ops *ops;
     const struct machine_config *config;
@@ -48,6 +57,8 @@ struct board {
     struct board_host host;
     struct bus *pio, *mmio;
     struct serial *serial;
+    struct acpi_pm *pm;
+    struct boot_file *kernel, *initrd; /* NULL until board_open_boot_files */
     uint32_t ndevices;
     struct device *devices[BOARD_DEVICES_MAX]; /* in build order, owned */
     void *priv;
@@ -60,11 +71,17 @@ struct board_ops {
     enum device_transport transport; /* which virtio forms it takes */
     /* Builds buses and fixed devices. */
     int (*build)(struct board *b, struct err *e);
-    /* Puts a virtio device (made by machine/devices.c) into its slot. */
-    int (*plug)(struct board *b, const struct device_config *c, struct device *d, struct err *e);
-    /* Writes ACPI tables into guest memory for the devices plugged; *rsdp is for the boot protocol. */
-    int (*tables)(struct board *b, uint64_t *rsdp, struct err *e);
-    void (*free)(struct board *b);
+    uint32_t slots;                  /* for virtio devices */
+    /* Builds the board's own part of the memory map: what is neither RAM nor free. */
+    void (*reserve)(const struct board *b, struct memory_map *map);
+    /* Gives the virtio device v its transport and puts that into slot c->slot.  Takes v over, also
+     * when it fails. */
+    int (*plug)(struct board *b, const struct device_config *c, struct virtio_device *v,
+                struct err *e);
+    /* Does what firmware would do before a kernel starts: addresses of devices, ACPI tables in
+     * guest memory for what is plugged; *rsdp is for the boot protocol. */
+    int (*firmware)(struct board *b, uint64_t *rsdp, struct err *e);
+    void (*free)(struct board *b); /* of priv, after the devices and before the buses */
 };
 
 /* The board of this name or alias; NULL. board_names: "q35-1.0 (q35), microvm-1.0 (microvm)". */
@@ -76,7 +93,11 @@ const char *board_names(void);
 struct board_backends;
 int board_new(const struct board_config *c, const struct board_backends *back, struct board **out,
               struct err *e);
-void board_free(struct board *b);
+void board_free(struct board *b); /* NULL is fine */
+/* For the board's own code: the board owns d from now on; -ENOSPC frees it. */
+int board_add_device(struct board *b, struct device *d, struct err *e);
+/* The device whose state a section of this name and instance is; NULL. */
+struct device *board_find_device(struct board *b, const char *state_name, uint32_t instance);
 
 /* The ACPI power button (system_powerdown). */
 void board_power_button(struct board *b);
@@ -89,6 +110,9 @@ struct boot_entry {
     struct x86_regs regs;
     struct x86_sregs sregs;
 };
+/* Opens kernel and initrd of the config and keeps them open: call it before paths are out of reach.
+ * board_boot does it where it was not done. */
+int board_open_boot_files(struct board *b, struct err *e);
 int board_boot(struct board *b, struct boot_entry *entry, struct err *e);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 #define MACHINE_ID_MAX      64
 #define MACHINE_PATH_MAX    1024
 #define MACHINE_CMDLINE_MAX 2048
@@ -42,7 +44,7 @@ struct device_config {
     enum device_transport transport;
     char id[MACHINE_ID_MAX];      /* never empty after config_check: made up where absent */
     char backend[MACHINE_ID_MAX]; /* drive= or netdev= */
-    int slot;                     /* addr=, -1: next free */
+    int slot;                     /* addr=, -1: next free; never -1 after config_check */
     uint8_t mac[6];
     bool mac_set;
     char serial[21];              /* virtio-blk serial=, 20 bytes at most (virtio 1.2, 5.2.6.1) */
@@ -65,11 +67,26 @@ struct machine_config {
     char kernel[MACHINE_PATH_MAX], initrd[MACHINE_PATH_MAX];
     char append[MACHINE_CMDLINE_MAX];
     char name[MACHINE_ID_MAX];
-    char uuid[37]; /* "" : made up */
+    char uuid[37]; /* "": none given, see config_make_uuid */
     uint32_t ndrives, nnetdevs, ndevices;
     struct drive_config drives[MACHINE_DRIVES_MAX];
     struct netdev_config netdevs[MACHINE_NICS_MAX];
     struct device_config devices[MACHINE_DEVICES_MAX];
 };
+
+/* An empty machine with the documented defaults: q35, 256 MiB, 1 vCPU, -cpu host. */
+void config_init(struct machine_config *c);
+
+#define CONFIG_WARNING_MAX 256
+
+/* Makes a configuration whole and checks it: fills in the versioned machine name, ids, slots and MAC
+ * addresses (the same ones for the same configuration, so that both sides of a migration agree), and
+ * looks up every cross-reference.  -EINVAL says what is wrong with which option.  `warning` gets a
+ * sentence for the person, or "".  Idempotent. */
+int config_check(struct machine_config *c, char warning[CONFIG_WARNING_MAX], struct err *e);
+
+/* Gives a machine that has no UUID a random one (version 4); only for a machine that starts here: one
+ * that arrives brings its own. */
+int config_make_uuid(struct machine_config *c, struct err *e);
 
 #endif

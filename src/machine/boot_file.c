@@ -1,0 +1,106 @@
+#include "machine/boot_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int check(struct boot_file *f, uint64_t max, struct err *e)
+{
+    struct stat st;
+
+    if (fstat(f->fd, &st) < 0)
+        return err_set_errno(e, -errno, BOOT_STAGE, "cannot look at '%s'", f->path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is not a regular file", f->path);
+    if (st.st_size <= 0)
+        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is empty", f->path);
+    if ((uint64_t)st.st_size > max)
+        return err_set(e, -EFBIG, BOOT_STAGE, "'%s' has %jd bytes; at most %" PRIu64 " are taken",
+                       f->path, (intmax_t)st.st_size, max);
+    f->size = (uint64_t)st.st_size;
+    return 0;
+}
+
+int boot_file_open(const char *path, uint64_t max, struct boot_file **out, struct err *e)
+{
+    struct boot_file *f = calloc(1, sizeof(*f));
+    int ret;
+
+    if (!f)
+        return err_set(e, -ENOMEM, BOOT_STAGE, "no memory to open '%s'", path);
+    snprintf(f->path, sizeof(f->path), "%s", path);
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
+    if (f->fd < 0)
+        ret = err_set_errno(e, -errno, BOOT_STAGE, "cannot open '%s'", path);
+    else
+        ret = check(f, max, e);
+    if (ret) {
+        boot_file_close(f);
+        return ret;
+    }
+    *out = f;
+    return 0;
+}
+
+void boot_file_close(struct boot_file *f)
+{
+    if (!f)
+        return;
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+}
+
+int boot_file_read(const struct boot_file *f, uint64_t offset, void *out, size_t len,
+                   const char *what, struct err *e)
+{
+    uint8_t *p = out;
+
+    if (offset > f->size || len > f->size - offset)
+        return err_set(e, -EINVAL, BOOT_STAGE,
+                       "'%s': %s at 0x%" PRIx64 "+0x%zx lies beyond the end of the file (0x%" PRIx64
+                       " bytes)",
+                       f->path, what, offset, len, f->size);
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(f->fd, p + done, len - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(e, -errno, BOOT_STAGE, "cannot read '%s'", f->path);
+        if (n == 0)
+            return err_set(e, -EINVAL, BOOT_STAGE, "'%s' became shorter while it was read",
+                           f->path);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int boot_file_load(const struct boot_file *f, uint64_t offset, uint64_t filesz,
+                   struct guest_mem *mem, uint64_t gpa, uint64_t memsz, const char *what,
+                   struct err *e)
+{
+    uint8_t *to = guest_mem_ptr(mem, gpa, memsz);
+    int ret;
+
+    if (filesz > memsz)
+        return err_set(e, -EINVAL, BOOT_STAGE,
+                       "'%s': %s has 0x%" PRIx64 " bytes in the file but 0x%" PRIx64 " in memory",
+                       f->path, what, filesz, memsz);
+    if (!to)
+        return err_set(e, -EFAULT, BOOT_STAGE,
+                       "'%s': %s at 0x%" PRIx64 "+0x%" PRIx64
+                       " does not fit into RAM: more memory (-m) is needed",
+                       f->path, what, gpa, memsz);
+    ret = boot_file_read(f, offset, to, filesz, what, e);
+    if (ret)
+        return ret;
+    memset(to + filesz, 0, memsz - filesz);
+    guest_mem_mark(mem, gpa, memsz);
+    return 0;
+}

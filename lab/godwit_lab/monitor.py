@@ -180,4 +180,8 @@ class Instance:
         """Tells it to end and waits until it has."""
         self.host.try_run(f"labtool qmp {self.socket} '{{\"execute\":\"quit\"}}'")
         if not self.wait_for_end(5):
-            self.host.try_run(f"kill -9 $(cat {self._pid})")
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it, if it is still there."""
+        self.host.try_run(f"{self._exists} && kill -9 $(cat {self._pid})")

@@ -62,13 +62,13 @@ def framed(args: argparse.Namespace, story: Callable[[argparse.Namespace, Path, 
     try:
         check_programs()
         story(args, folder, checks)
-        keep = bool(checks.failed) or args.keep
+        keep = bool(checks.ledger.failed) or args.keep
     except CannotRun as reason:
         print(f"lab: cannot run: {reason}", flush=True)
         keep = False
         return CANNOT_RUN
     except (HostError, StepFailed) as error:
-        checks.scoped().check("lab", False, str(error))
+        checks.check("lab", False, str(error))
     finally:
         if keep:
             print(f"lab: disks and logs are kept in {folder}", flush=True)

@@ -24,9 +24,9 @@ GAP_LIMIT_MS = 10_000.0          # beyond it connections of ordinary clients beg
 # and "Marking TSC unstable due to TSCs unsynchronized", its guess at boot about any AMD machine of
 # several processors without an invariant TSC.
 COMPLAINTS = re.compile(
-    r"clocksource.*(unstable|skew|timekeeping watchdog)|soft lockup|hard LOCKUP|rcu.*(stall|starved)|"
-    r"blocked for more than|NETDEV WATCHDOG|I/O error|EXT4-fs (error|warning)|"
-    r"BUG:|Oops|WARNING:|Call Trace|hrtimer: interrupt took|TSC warp|"
+    r"clocksource.*(unstable|skew|timekeeping watchdog)|soft lockup|hard LOCKUP|"
+    r"rcu.*(stall|starved)|blocked for more than|NETDEV WATCHDOG|I/O error|"
+    r"EXT4-fs (error|warning)|BUG:|Oops|WARNING:|Call Trace|hrtimer: interrupt took|TSC warp|"
     r"Marking TSC unstable due to (?!TSCs unsynchronized)")
 
 
@@ -55,16 +55,27 @@ class Journey:
         self._patience = patience  # seconds a move may take
         self.monitor = monitor
         self.machine = machine
-        self.checks = checks
-        self._started = 0
+        self.checks = checks.scoped(name)
+        self._instances: list[Instance] = []
 
     def instance(self, host: Host) -> Instance:
         """A monitor that has not been started yet, with files of its own on the host."""
-        self._started += 1
-        return Instance(self.monitor, self.machine, host,
-                        f"{self.name}-{self._started}")
+        instance = Instance(self.monitor, self.machine, host,
+                            f"{self.name}-{len(self._instances) + 1}")
+        self._instances.append(instance)
+        return instance
 
     def run(self) -> None:
+        """The whole journey; whatever happens, no monitor of it is left."""
+        try:
+            self._travel()
+        except HostError as error:
+            self.checks.check("journey", False, str(error))
+        finally:
+            for instance in self._instances:
+                instance.kill()
+
+    def _travel(self) -> None:
         """Boot, a to b, b to a, verify, power off."""
         here = self.instance(self.site.a)
         here.start()
@@ -73,16 +84,13 @@ class Journey:
         self._say_what_locks_guard(here)
         for host in (self.site.b, self.site.a):
             leg = Leg(here, self.instance(host))
-            moved = self._move(leg)
-            here = leg.target if moved else leg.source
-            if not moved:
+            if not self._move(leg):
                 break
-        self.checks.scoped(self.name)
+            here = leg.target
         self._verify_inside(here)
 
     def _booted(self, here: Instance) -> bool:
         started = time.monotonic()
-        self.checks.scoped(self.name)
         while time.monotonic() < started + BOOT_S and here.alive():
             if re.search(r"written=\d", self._ask_guest("status", timeout=2)):
                 took = time.monotonic() - started
@@ -127,7 +135,7 @@ class Journey:
             thief.quit()
 
     def _move(self, leg: Leg) -> bool:
-        checks = self.checks.scoped(self.name, leg.name)
+        checks = self.checks.scoped(leg.name)
         written = self._written()
         leg.target.start(incoming=True)
         for host, said in self.site.align_clocks().items():
@@ -139,11 +147,12 @@ class Journey:
         samples = self._stop_probe()
         statistics = leg.statistics or {}
         good = checks.check("migrates", status == "completed", self._summary(status, statistics))
-        self._explain_failure(leg, good)
+        for side in () if good else (leg.source, leg.target):
+            checks.note(f"output-on-{side.host.name}", side.said() or "(nothing)")
         leg.source.quit() if good else leg.target.quit()
-        self._judge_gap(leg, samples)
+        self._judge_gap(checks, leg, samples)
         if good:
-            self._judge_clocks(leg, samples)
+            self._judge_clocks(checks, leg, samples)
         now = self._written()
         checks.check("works-on", now > written, f"files written: {written} before, {now} after")
         return good
@@ -155,10 +164,6 @@ class Journey:
                 f"{statistics.get('downtime', '?')} ms, "
                 f"{ram.get('transferred', 0) / 2**20:.0f} MiB sent"
                 + (f", {statistics['error-desc']}" if "error-desc" in statistics else ""))
-
-    def _explain_failure(self, leg: Leg, good: bool) -> None:
-        for side in () if good else (leg.source, leg.target):
-            self.checks.note(f"output-on-{side.host.name}", side.said() or "(nothing)")
 
     def _now(self) -> int:
         """The store's monotonic clock, coarsely: /proc/uptime counts the same from boot."""
@@ -194,14 +199,14 @@ class Journey:
                                    "cat /tmp/probe.out /tmp/probe")
         return Samples(text)
 
-    def _judge_gap(self, leg: Leg, samples: Samples) -> None:
+    def _judge_gap(self, checks: Checks, leg: Leg, samples: Samples) -> None:
         second = 1_000_000_000
         usual = samples.longest_silence("guest", leg.started - SETTLE_S * second, leg.started)
         gap = samples.longest_silence("guest", leg.started, leg.ended + 2 * second)
-        self.checks.check("answers-through-it", gap < GAP_LIMIT_MS,
-                          f"longest ping gap {gap:.0f} ms (before the move {usual:.0f} ms)")
+        checks.check("answers-through-it", gap < GAP_LIMIT_MS,
+                     f"longest ping gap {gap:.0f} ms (before the move {usual:.0f} ms)")
 
-    def _judge_clocks(self, leg: Leg, samples: Samples) -> None:
+    def _judge_clocks(self, checks: Checks, leg: Leg, samples: Samples) -> None:
         settle = SETTLE_S * 1_000_000_000
         before, after = (leg.started - settle, leg.started), (leg.ended, leg.ended + settle)
         hosts = (leg.source.host.name, leg.target.host.name)
@@ -209,13 +214,13 @@ class Journey:
             moved = samples.moved_against_hosts("guest", clock, hosts, before, after)
             ruler = samples.moved("guest", clock, before, after)
             if moved is None or ruler is None:
-                self.checks.check(f"clock-{clock}", False, "too few answers to tell")
+                checks.check(f"clock-{clock}", False, "too few answers to tell")
                 continue
             said = f"moved {moved:+.1f} ms against the hosts', {ruler:+.1f} ms against the store's"
             if self.monitor.is_control:
-                self.checks.note(f"clock-{clock}", said)
+                checks.note(f"clock-{clock}", said)
             else:
-                self.checks.check(f"clock-{clock}", abs(moved) <= CLOCK_LIMIT_MS, said)
+                checks.check(f"clock-{clock}", abs(moved) <= CLOCK_LIMIT_MS, said)
 
     def _verify_inside(self, here: Instance) -> None:
         """What the guest itself can tell: its files, its memory, its kernel's log."""
@@ -232,8 +237,7 @@ class Journey:
         checks.check("dmesg-quiet", len(log) > 1000 and not bad,
                      "\n".join(bad[:20]) if bad else f"{len(log.splitlines())} lines, none bad")
         self._ask_guest("off")
-        checks.check("powers-off", here.wait_for_end(20), "")
-        here.quit()
+        checks.check("powers-off", here.wait_for_end(20))
 
 
 def check_disk(checks: Checks, disk: Path, scratch: Path) -> None:

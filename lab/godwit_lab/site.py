@@ -1,7 +1,7 @@
 """The three hosts and what joins them: a and b run machines, store serves disks and watches.
 
-The store's QEMU process holds both networks as hubs, so that no frame between a and b costs an
-emulated instruction anywhere else:
+The store's QEMU process holds both networks as hubs, so that no frame between a and b costs
+an emulated instruction anywhere else:
 
     a ──lan── hub ──lan── b        guests, migrations; delay, loss and rate when asked
               │

@@ -83,7 +83,7 @@ static int take(struct device *d, const uint8_t *state, struct err *e)
     pthread_mutex_lock(&d->lock);
     ret = d->ops->load(d, state, e);
     pthread_mutex_unlock(&d->lock);
-    return ret ? err_prefix(e, "device '%s'", d->id) : 0;
+    return ret;
 }
 
 int device_load(struct device *d, const struct state_section *s, struct reader *r, struct err *e)

@@ -1,11 +1,11 @@
 #include "machine/board.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device/acpi_pm.h"
+#include "machine/backend.h"
 #include "machine/boards.h"
 #include "machine/boot.h"
 #include "machine/devices.h"
@@ -92,6 +92,7 @@ int board_new(const struct board_config *c, const struct board_backends *back, s
     b->vm = c->vm;
     b->loop = c->loop;
     b->host = c->host;
+    b->back = back;
     ret = build(b, back, e);
     if (ret) {
         board_free(b);
@@ -113,8 +114,6 @@ void board_free(struct board *b)
     b->ops->free(b);
     bus_free(b->mmio);
     bus_free(b->pio);
-    boot_file_close(b->kernel);
-    boot_file_close(b->initrd);
     free(b);
 }
 
@@ -135,25 +134,28 @@ void board_reset(struct board *b)
     }
 }
 
-int board_open_boot_files(struct board *b, struct err *e)
+/* The kernel, and the initrd if there is one, as lent now. */
+static int look_up_files(const struct board *b, struct boot_file files[2], struct boot_request *r,
+                         struct err *e)
 {
-    const struct machine_config *c = b->config;
-    int ret = 0;
+    int ret;
 
-    if (!c->kernel[0])
+    if (b->back->kernel_fd < 0)
         return err_set(e, -EINVAL, STAGE, "there is no kernel to start: -kernel names one");
-    if (!b->kernel)
-        ret = boot_file_open(c->kernel, BOOT_KERNEL_MAX, &b->kernel, e);
-    if (!ret && c->initrd[0] && !b->initrd)
-        ret = boot_file_open(c->initrd, BOOT_INITRD_MAX, &b->initrd, e);
-    return ret;
+    ret = boot_file_init(&files[0], b->back->kernel_fd, b->config->kernel, BOOT_KERNEL_MAX, e);
+    r->kernel = &files[0];
+    if (ret || b->back->initrd_fd < 0)
+        return ret;
+    r->initrd = &files[1];
+    return boot_file_init(&files[1], b->back->initrd_fd, b->config->initrd, BOOT_INITRD_MAX, e);
 }
 
 int board_boot(struct board *b, struct boot_entry *entry, struct err *e)
 {
     struct memory_map map;
+    struct boot_file files[2];
     struct boot_request r = {.mem = b->mem, .cmdline = b->config->append, .map = &map};
-    int ret = board_open_boot_files(b, e);
+    int ret = look_up_files(b, files, &r, e);
 
     if (!ret)
         ret = b->ops->firmware(b, &r.rsdp, e);
@@ -162,7 +164,5 @@ int board_boot(struct board *b, struct boot_entry *entry, struct err *e)
     memory_map_init(&map, b->mem);
     memory_map_reserve(&map, CHIPS_BASE, CHIPS_SIZE);
     b->ops->reserve(b, &map);
-    r.kernel = b->kernel;
-    r.initrd = b->initrd;
     return boot_load(&r, entry, e);
 }

@@ -46,7 +46,6 @@ struct board_config {
 struct acpi_pm;
 struct virtio_device;
 struct memory_map; /* machine/memory_map.h */
-struct boot_file;  /* machine/boot_file.h */
 
 struct board {
     const struct board_ops *ops;
@@ -58,7 +57,7 @@ struct board {
     struct bus *pio, *mmio;
     struct serial *serial;
     struct acpi_pm *pm;
-    struct boot_file *kernel, *initrd; /* NULL until board_open_boot_files */
+    const struct board_backends *back; /* lent; kernel and initrd are looked up at every boot */
     uint32_t ndevices;
     struct device *devices[BOARD_DEVICES_MAX]; /* in build order, owned */
     void *priv;
@@ -88,8 +87,8 @@ struct board_ops {
 const struct board_ops *board_find(const char *name);
 const char *board_names(void);
 
-/* Makes the board, its fixed devices and every device of the config.  Back-ends (images, taps) are
- * given open by the monitor: see machine/backend.h. */
+/* Makes the board, its fixed devices and every device of the config.  Back-ends (images, taps, kernel,
+ * initrd) are lent by the monitor until board_free: see machine/backend.h. */
 struct board_backends;
 int board_new(const struct board_config *c, const struct board_backends *back, struct board **out,
               struct err *e);
@@ -110,9 +109,6 @@ struct boot_entry {
     struct x86_regs regs;
     struct x86_sregs sregs;
 };
-/* Opens kernel and initrd of the config and keeps them open: call it before paths are out of reach.
- * board_boot does it where it was not done. */
-int board_open_boot_files(struct board *b, struct err *e);
 int board_boot(struct board *b, struct boot_entry *entry, struct err *e);
 
 #endif

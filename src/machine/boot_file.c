@@ -1,59 +1,27 @@
 #include "machine/boot_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int check(struct boot_file *f, uint64_t max, struct err *e)
+int boot_file_init(struct boot_file *f, int fd, const char *path, uint64_t max, struct err *e)
 {
     struct stat st;
 
-    if (fstat(f->fd, &st) < 0)
-        return err_set_errno(e, -errno, BOOT_STAGE, "cannot look at '%s'", f->path);
+    *f = (struct boot_file){.fd = fd, .path = path};
+    if (fstat(fd, &st) < 0)
+        return err_set_errno(e, -errno, BOOT_STAGE, "cannot look at '%s'", path);
     if (!S_ISREG(st.st_mode))
-        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is not a regular file", f->path);
+        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is not a regular file", path);
     if (st.st_size <= 0)
-        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is empty", f->path);
+        return err_set(e, -EINVAL, BOOT_STAGE, "'%s' is empty", path);
     if ((uint64_t)st.st_size > max)
         return err_set(e, -EFBIG, BOOT_STAGE, "'%s' has %jd bytes; at most %" PRIu64 " are taken",
-                       f->path, (intmax_t)st.st_size, max);
+                       path, (intmax_t)st.st_size, max);
     f->size = (uint64_t)st.st_size;
     return 0;
-}
-
-int boot_file_open(const char *path, uint64_t max, struct boot_file **out, struct err *e)
-{
-    struct boot_file *f = calloc(1, sizeof(*f));
-    int ret;
-
-    if (!f)
-        return err_set(e, -ENOMEM, BOOT_STAGE, "no memory to open '%s'", path);
-    snprintf(f->path, sizeof(f->path), "%s", path);
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
-    if (f->fd < 0)
-        ret = err_set_errno(e, -errno, BOOT_STAGE, "cannot open '%s'", path);
-    else
-        ret = check(f, max, e);
-    if (ret) {
-        boot_file_close(f);
-        return ret;
-    }
-    *out = f;
-    return 0;
-}
-
-void boot_file_close(struct boot_file *f)
-{
-    if (!f)
-        return;
-    if (f->fd >= 0)
-        close(f->fd);
-    free(f);
 }
 
 int boot_file_read(const struct boot_file *f, uint64_t offset, void *out, size_t len,

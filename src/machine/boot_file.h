@@ -1,4 +1,5 @@
-/* A kernel or initrd file: kept open, read at offsets with every length checked, never mapped. */
+/* A kernel or initrd by its descriptor (lent: machine/backend.h): read at offsets with every length
+ * checked, never mapped. */
 #ifndef GODWIT_MACHINE_BOOT_FILE_H
 #define GODWIT_MACHINE_BOOT_FILE_H
 
@@ -15,12 +16,11 @@
 struct boot_file {
     int fd;
     uint64_t size;
-    char path[1024];
+    const char *path; /* what to call it; maybe a path on another host */
 };
 
 /* A regular file of 1 to max bytes. */
-int boot_file_open(const char *path, uint64_t max, struct boot_file **out, struct err *e);
-void boot_file_close(struct boot_file *f); /* NULL is fine */
+int boot_file_init(struct boot_file *f, int fd, const char *path, uint64_t max, struct err *e);
 /* All len bytes or -EINVAL (the file ends before; `what` is named) or -errno. */
 int boot_file_read(const struct boot_file *f, uint64_t offset, void *out, size_t len,
                    const char *what, struct err *e);

@@ -29,8 +29,8 @@ static int open_pipes(struct pipes *p)
     return ret;
 }
 
-/* Passes on what there is; false when the other end is closed. */
-static bool relay(int fd)
+/* Passes on what there is, setting *said; false when the other end is closed. */
+static bool relay(int fd, bool *said)
 {
     char buf[4096];
     ssize_t n = read(fd, buf, sizeof(buf)), done = 0, put;
@@ -43,31 +43,33 @@ static bool relay(int fd)
             break;
         done += put > 0 ? put : 0;
     }
+    *said |= n > 0;
     return n > 0;
 }
 
 /* What was written before the end must not be lost to it. */
-static void drain(int fd)
+static void drain(int fd, bool *said)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
 
-    while (poll(&p, 1, 0) > 0 && relay(fd))
+    while (poll(&p, 1, 0) > 0 && relay(fd, said))
         ;
 }
 
-static _Noreturn void wait_for_daemon(const struct pipes *p, const char *log_file)
+static _Noreturn void wait_for_daemon(const struct pipes *p)
 {
     struct pollfd fds[2] = {
         {.fd = p->ready[0],    .events = POLLIN},
         {.fd = p->messages[0], .events = POLLIN}
     };
+    bool said = false;
     ssize_t n = 0;
     char byte;
 
     for (;;) {
         if (poll(fds, 2, -1) < 0)
             continue;
-        if (fds[1].revents && !relay(p->messages[0]))
+        if (fds[1].revents && !relay(p->messages[0], &said))
             fds[1].fd = -1;
         if (!fds[0].revents)
             continue;
@@ -75,10 +77,10 @@ static _Noreturn void wait_for_daemon(const struct pipes *p, const char *log_fil
         if (n >= 0 || errno != EINTR)
             break;
     }
-    drain(p->messages[0]);
-    if (n != 1)
-        dprintf(STDERR_FILENO, "godwit-vmm: the machine did not start%s%s\n",
-                log_file[0] ? "; the reason is in " : "", log_file);
+    drain(p->messages[0], &said);
+    /* A daemon that fails says why; one that crashes may have had no time to. */
+    if (n != 1 && !said)
+        dprintf(STDERR_FILENO, "godwit-vmm: the machine did not start\n");
     /* Not exit(): what stdio has buffered is the daemon's to write. */
     _exit(n == 1 ? 0 : 1);
 }
@@ -102,7 +104,7 @@ static int become_daemon(const struct pipes *p)
     return 0;
 }
 
-int daemonize(const char *log_file, int *ready_fd, struct err *e)
+int daemonize(int *ready_fd, struct err *e)
 {
     struct pipes p;
     pid_t pid;
@@ -116,7 +118,7 @@ int daemonize(const char *log_file, int *ready_fd, struct err *e)
     if (pid > 0) {
         close(p.ready[1]);
         close(p.messages[1]);
-        wait_for_daemon(&p, log_file);
+        wait_for_daemon(&p);
     }
     /* The second fork keeps a terminal from ever becoming the daemon's. */
     if (setsid() < 0 || (pid = fork()) < 0)

@@ -11,8 +11,8 @@
 /* Returns in the daemon alone: in a session of its own, stdin and stdout on /dev/null, SIGPIPE
  * ignored, *ready_fd to be written one byte when the machine is ready.  stderr leads to the caller
  * until then, and nowhere after.  The caller's process exits in here, with 0 after that byte and 1
- * when the daemon ended before it (naming log_file, "" for none).  On failure -errno, in the
+ * when the daemon ended before it.  On failure -errno, in the
  * caller's process. */
-int daemonize(const char *log_file, int *ready_fd, struct err *e);
+int daemonize(int *ready_fd, struct err *e);
 
 #endif

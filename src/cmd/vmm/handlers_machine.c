@@ -21,9 +21,10 @@ int apply_memory(struct option_ctx *c, const struct option_value *v, struct err 
 {
     uint64_t size = keyval_size(v->kv, "size", MACHINE_RAM_DEFAULT);
 
-    if (size % (1 << 20))
+    /* RAM is made of 2 MiB pages where the host has them. */
+    if (size % (2 << 20))
         return err_set(e, -EINVAL, OPTIONS_STAGE,
-                       "-m %s: not a valid value (allowed: a whole number of MiB)", v->text);
+                       "-m %s: not a valid value (allowed: a multiple of 2 MiB)", v->text);
     c->o->machine.ram_size = size;
     return 0;
 }

@@ -17,7 +17,7 @@ static int run(struct vmm_options *o)
 {
     struct pidfile pidfile = PIDFILE_INIT;
     struct err e = ERR_INIT;
-    int ret = o->daemonize ? daemonize(o->log_file, &o->ready_fd, &e) : 0;
+    int ret = o->daemonize ? daemonize(&o->ready_fd, &e) : 0;
     int status = EXIT_FAILURE;
 
     if (!ret && o->pidfile[0])

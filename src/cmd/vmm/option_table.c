@@ -211,7 +211,7 @@ static const struct option table[] = {
      .help = "vCPUs, 1 to 254 (default: 1); a topology must multiply to N and is not shown"},
     {.name = "m", .shape = OPTION_KEYS, .args = "[size=]SIZE", .keys = memory_keys,
      .apply = apply_memory, .given = OPTION_RAM,
-     .help = "RAM in MiB, or with a suffix K, M, G: 128M to 512G (default: 256M)"},
+     .help = "RAM in MiB, or with a suffix K, M, G; an even number of MiB (default: 256M)"},
     {.name = "mem-path", .shape = OPTION_TEXT, .args = "PATH", .apply = apply_text, FIELD(mem_path),
      .help = "keep RAM in a file in this directory (hugetlbfs, tmpfs) or in this file"},
     {.name = "mem-prealloc", .shape = OPTION_FLAG, .apply = apply_true, FIELD(mem_prealloc),

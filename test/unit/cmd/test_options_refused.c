@@ -60,7 +60,8 @@ static void test_memory(void **state)
         snprintf(text, sizeof(text), "-m %s: %s", bad[i], form);
         refused(line, text);
     }
-    refused("-m 131073K", "-m 131073K: not a valid value (allowed: a whole number of MiB)");
+    refused("-m 131073K", "-m 131073K: not a valid value (allowed: a multiple of 2 MiB)");
+    refused("-m 129", "-m 129: not a valid value (allowed: a multiple of 2 MiB)");
     refused("-m 1G,slots=2", "-m has no 'slots'; it takes size");
 }
 

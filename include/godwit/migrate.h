@@ -13,8 +13,9 @@
  * (godwit_source_resolve), lets it.  doc/spec/handover.md proves the one-winner rule; the bytes are
  * in doc/spec/stream.md.
  *
- * Threads: the engine runs each side on one thread named "migrate", and page workers named
- * "lane-N".  Each callback says on which it is called.  The functions here may be called from any
+ * Threads: the engine runs each side on one thread named "migrate", page workers named "lane-N",
+ * and on the destination one named "door", which answers the listener and calls nobody back.  All
+ * signals are blocked in them.  Each callback says on which it is called.  The functions here may be called from any
  * thread, but not from inside a callback, *_stats, *_cancel and *_set_params excepted.
  */
 #ifndef GODWIT_MIGRATE_H
@@ -130,7 +131,9 @@ enum godwit_journal {
 /*
  * All on the "migrate" thread unless said otherwise; `e` is never NULL.  Call order:
  *   manifest, dirty_start, (dirty_sync, dirty_clear ..)*, [journal INTENT], stop, save_state,
- *   dirty_sync, dirty_clear.., commit | resume, ..., dirty_stop, finish (after commit only).
+ *   dirty_sync, commit | resume, ..., dirty_stop, finish (after commit only).
+ * A few quick rounds may lie between INTENT and stop.  The last pages are not cleared.  next_data,
+ * reclaim, journal and event may be NULL.
  */
 struct godwit_source_ops {
     /* Describes the machine; the text is for the destination's manifest callback. */
@@ -198,7 +201,9 @@ void godwit_source_set_params(struct godwit_source *s, const struct godwit_param
 void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out);
 /* A person's word on an unresolved source. run: the guest resumes here; else it is given up. */
 int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e);
-/* Waits until the thread ended (completed, failed, canceled, or resolved) and frees. */
+/* Waits until the thread ended (completed, failed, canceled, or resolved) and frees.  After a
+ * failure with the guest paused the thread may take up to handover_timeout_ms longer than its status
+ * says: it tells the destination that the guest runs on here. */
 void godwit_source_free(struct godwit_source *s);
 
 /* ---- destination ---------------------------------------------------------------------------- */
@@ -215,10 +220,12 @@ struct godwit_sink_ops {
     int (*ready)(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
                  struct err *e);
     /* COMMIT came: takes the disk locks, journals RUNNING, runs (or stays paused if !was_running),
-     * announces itself.  On failure nothing ran; the source is told NEVER-RAN with the reason. */
+     * announces itself.  On failure nothing ran; the source is told NEVER-RAN with the reason, and
+     * discard follows (after a person's word it does not: the machine stays as it was). */
     int (*run)(void *opaque, bool was_running, struct err *e);
-    /* The machine (if manifest built one) never ran here and will not: take it down, journal
-     * DISCARDED if ready was called.  The engine listens again afterwards. */
+    /* The machine that manifest built (so: only after a manifest that returned 0) never ran here
+     * and will not: take it down, journal DISCARDED if ready was called.  The engine listens again
+     * afterwards. */
     void (*discard)(void *opaque);
     void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
 };
@@ -242,7 +249,9 @@ void godwit_sink_stats(struct godwit_sink *s, struct godwit_stats *out);
 void godwit_sink_set_params(struct godwit_sink *s, const struct godwit_params *p);
 /* A person's word on an unresolved destination. */
 int godwit_sink_resolve(struct godwit_sink *s, bool run, struct err *e);
-/* Ends listening; an arriving machine that is not READY is discarded; waits and frees. */
+/* Ends listening; an arriving machine that is not READY is discarded; waits and frees.  After
+ * COMPLETED the sink still answers a source that lost its link before it heard RUNNING: keep it for
+ * at least handover_timeout_ms. */
 void godwit_sink_free(struct godwit_sink *s);
 
 #endif

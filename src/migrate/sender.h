@@ -1,0 +1,55 @@
+/*
+ * The source's lanes.  A round is a job: the lanes take chunks of the regions from one cursor, so
+ * that none idles while another has work, re-arm the tracking of a chunk, read it, send it.  At the
+ * end of a round each lane puts a MARK on its channel; the destination's lanes wait there for each
+ * other, which keeps a page's older copy from overtaking its newer one on another lane.
+ *
+ * The migrate thread fills the bitmaps between jobs; during a job they belong to the lanes.
+ */
+#ifndef GODWIT_MIGRATE_SENDER_H
+#define GODWIT_MIGRATE_SENDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "godwit/migrate.h"
+#include "migrate/bell.h"
+#include "migrate/pace.h"
+#include "migrate/stats.h"
+#include "transport/channel.h"
+
+struct sender;
+
+struct sender_config {
+    const struct godwit_source_ops *ops; /* dirty_clear, next_data */
+    void *opaque;
+    const struct godwit_region *regions; /* must outlive the sender */
+    uint32_t nregions;
+    uint32_t lanes;
+    struct pace *pace;
+    struct stats *stats;
+    const struct bell *bell; /* rung when a job is done or a lane failed */
+};
+
+struct sender_job {
+    uint64_t sequence; /* of the MARK at its end: 1, 2, ... */
+    bool first;        /* round 1: untouched ranges are passed over */
+    bool last;         /* the guest is stopped: no tracking to re-arm, nothing comes after */
+};
+
+/* Starts the lane threads; channels[0..lanes) are owned from now on, also on failure. */
+int sender_new(const struct sender_config *config, struct channel **channels, struct sender **out,
+               struct err *e);
+/* The pages to send, for the migrate thread between jobs. */
+uint64_t *sender_bitmap(struct sender *s, uint32_t region);
+void sender_set_timeout(struct sender *s, uint32_t timeout_ms); /* between jobs */
+void sender_go(struct sender *s, const struct sender_job *job);
+bool sender_idle(struct sender *s);
+/* 0, or the first failure of a lane. */
+int sender_error(struct sender *s, struct err *e);
+/* Any thread: cuts the channels; lanes end their job at once, in error. */
+void sender_stop(struct sender *s);
+void sender_free(struct sender *s); /* NULL is fine */
+
+#endif

@@ -1,0 +1,123 @@
+/*
+ * The destination's insides, shared by sink*.c only.
+ *
+ * Theory of operation.  Two threads: the door (door.h) answers whoever connects, at any time; the
+ * migrate thread serves one migration after the other.  They meet in `gate`, which `lock` guards:
+ * what is expected now, the channels the door has let in, and what became of earlier migrations, so
+ * that a source that asks again gets its answer from the door even while the next one arrives.
+ */
+#ifndef GODWIT_MIGRATE_SINK_H
+#define GODWIT_MIGRATE_SINK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "godwit/migrate.h"
+#include "migrate/bell.h"
+#include "migrate/door.h"
+#include "migrate/handover.h"
+#include "migrate/link.h"
+#include "migrate/receiver.h"
+#include "migrate/stats.h"
+#include "stream/native/native.h"
+#include "stream/native/words.h"
+#include "transport/address.h"
+
+#define SINK_PAST_MAX 16 /* migrations whose outcome is remembered */
+
+enum sink_word { SINK_WORD_NONE, SINK_WORD_FOR_RUN, SINK_WORD_FOR_DROP };
+
+/* What became of a migration: RUNNING or NEVER_RAN, for who asks again. */
+struct sink_past {
+    enum native_type type; /* 0: no entry */
+    struct native_word word;
+};
+
+/* What the door may let in. */
+struct sink_gate {
+    bool busy; /* a migration of `token` from `peer` is being served */
+    bool shut; /* the machine runs: no further migration */
+    uint8_t token[GODWIT_TOKEN_SIZE];
+    char peer[128];
+    uint32_t lanes; /* expected; 0: none now */
+    uint32_t lanes_in;
+    struct channel *control; /* let in, not yet taken */
+    struct channel *lane[GODWIT_LANES_MAX];
+    struct channel *again;
+    struct sink_past past[SINK_PAST_MAX];
+    unsigned past_next;
+};
+
+struct godwit_sink {
+    struct godwit_sink_config config;
+    struct listener listener;
+    struct door *door;
+    pthread_t thread;
+    struct bell bell;
+    struct stats stats;
+    atomic_bool stop;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t answered;
+    struct godwit_params params;
+    struct sink_gate gate;
+    bool calling; /* the migrate thread is in a callback: the door keeps the link alive */
+    bool unresolved;
+    enum sink_word word;
+    struct err word_error;
+
+    /* The migrate thread's own. */
+    struct link link;
+    enum sink_state state;
+    uint8_t token[GODWIT_TOKEN_SIZE];
+    char peer[128];
+    struct godwit_region regions[GODWIT_REGIONS_MAX];
+    uint32_t nregions, lanes;
+    uint64_t total;
+    struct receiver *receiver;
+    bool was_running;
+    uint64_t state_ns; /* when the state began to arrive: the blackout as seen here */
+};
+
+/* ---- sink_gate.c: the door's side, and taking what it let in --- */
+
+void sink_guest(void *opaque, struct channel *c, const struct native_hello *hello);
+void sink_tick(void *opaque);
+/* The next migration's control channel, or NULL. Sets token and peer. */
+struct channel *sink_take_control(struct godwit_sink *s);
+/* How many lanes may come from now on (0: no more). */
+void sink_open_lanes(struct godwit_sink *s, uint32_t lanes);
+/* All of them, once they are there: channels[0..lanes). */
+bool sink_take_lanes(struct godwit_sink *s, struct channel **channels);
+/* A source that came back, or NULL. */
+struct channel *sink_take_again(struct godwit_sink *s);
+bool sink_has_again(struct godwit_sink *s);
+/* The migration is over: remembers the outcome, tells it to who came back meanwhile, and opens the
+ * gate for the next (NEVER_RAN) or shuts it (RUNNING). */
+void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char *why);
+/* Frees whatever nobody took. */
+void sink_clear_gate(struct godwit_sink *s);
+
+/* ---- sink_arrive.c: hello to state --- */
+
+/* Serves the link just attached up to READY (journaled, not yet said). *why: the kind of failure.
+ */
+int sink_arrive(struct godwit_sink *s, enum sink_event *why, struct err *e);
+
+/* ---- sink_ready.c: from READY to an end (or to sink_free) --- */
+
+void sink_ready(struct godwit_sink *s);
+
+/* ---- what they share (sink.c) --- */
+
+void sink_params(struct godwit_sink *s, struct godwit_params *out);
+/* Around every callback that may take long. */
+void sink_call_begin(struct godwit_sink *s);
+void sink_call_end(struct godwit_sink *s);
+int sink_say(struct godwit_sink *s, enum native_type type, const char *text, struct err *e);
+/* Ends the case without a machine: discards what was built, says why, listens again. */
+void sink_drop_case(struct godwit_sink *s, enum sink_event event, struct err *e);
+
+#endif

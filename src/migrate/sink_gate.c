@@ -1,0 +1,246 @@
+/* What the destination's door lets in, and what it answers by itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "migrate/sink.h"
+
+#define STAGE "hello"
+
+static bool is_current(const struct sink_gate *g, const uint8_t *token)
+{
+    return g->busy && !memcmp(g->token, token, sizeof(g->token));
+}
+
+static const struct sink_past *find_past(const struct sink_gate *g, const uint8_t *token)
+{
+    for (unsigned i = 0; i < SINK_PAST_MAX; i++)
+        if (g->past[i].type && !memcmp(g->past[i].word.token, token, GODWIT_TOKEN_SIZE))
+            return &g->past[i];
+    return NULL;
+}
+
+/* ---- the door's thread ---------------------------------------------------------------------- */
+
+static int admit_control(struct godwit_sink *s, struct channel *c, const struct native_hello *h,
+                         struct err *e)
+{
+    struct sink_gate *g = &s->gate;
+    int ret = 0;
+
+    pthread_mutex_lock(&s->lock);
+    if (g->shut) {
+        ret =
+            err_set(e, -EBUSY, STAGE, "this destination already runs a machine, from %s", g->peer);
+    } else if (g->busy) {
+        ret = err_set(e, -EBUSY, STAGE, "another migration is arriving here, from %s", g->peer);
+    } else {
+        g->busy = true;
+        memcpy(g->token, h->token, sizeof(g->token));
+        snprintf(g->peer, sizeof(g->peer), "%s", c->peer);
+        g->control = c;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* With the lock held. */
+static int check_lane(const struct sink_gate *g, const struct native_hello *h, struct err *e)
+{
+    if (!is_current(g, h->token) || h->index >= g->lanes)
+        return err_set(e, -EPERM, STAGE, "no such lane is expected here");
+    if (g->lane[h->index])
+        return err_set(e, -EEXIST, STAGE, "lane %u is here already", h->index);
+    return 0;
+}
+
+static int admit_lane(struct godwit_sink *s, struct channel *c, const struct native_hello *h,
+                      struct err *e)
+{
+    int ret;
+
+    pthread_mutex_lock(&s->lock);
+    ret = check_lane(&s->gate, h, e);
+    if (!ret) {
+        s->gate.lane[h->index] = c;
+        s->gate.lanes_in++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
+
+static void say_past(struct channel *c, const struct sink_past *past)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    if (!native_word_encode(&b, past->type, &past->word))
+        channel_write(c, b.data, b.len, NULL);
+    buf_fini(&b);
+}
+
+/* A source that lost its link. The current one goes to the migrate thread, a newer attempt in place
+ * of an older; for an earlier one the answer is known. */
+static int admit_again(struct godwit_sink *s, struct channel *c, const struct native_hello *h,
+                       struct err *e)
+{
+    struct channel *older = NULL;
+    struct sink_past past = {.type = 0};
+    bool current;
+
+    pthread_mutex_lock(&s->lock);
+    current = is_current(&s->gate, h->token);
+    if (current) {
+        older = s->gate.again;
+        s->gate.again = c;
+    } else if (find_past(&s->gate, h->token)) {
+        past = *find_past(&s->gate, h->token);
+    }
+    pthread_mutex_unlock(&s->lock);
+    channel_free(older);
+    if (current)
+        return 0;
+    if (!past.type)
+        return err_set(e, -ENOENT, STAGE,
+                       "this destination does not know that migration: it has "
+                       "been restarted, or is another one");
+    say_past(c, &past);
+    channel_free(c);
+    return 0;
+}
+
+void sink_guest(void *opaque, struct channel *c, const struct native_hello *hello)
+{
+    struct godwit_sink *s = opaque;
+    struct err e = ERR_INIT;
+    int ret;
+
+    if (hello->role == NATIVE_ROLE_CONTROL)
+        ret = admit_control(s, c, hello, &e);
+    else if (hello->role == NATIVE_ROLE_LANE)
+        ret = admit_lane(s, c, hello, &e);
+    else
+        ret = admit_again(s, c, hello, &e);
+    if (ret) {
+        log_warn("migrate", "refused %s: %s", c->peer, e.text);
+        door_refuse(c, &e);
+    } else {
+        bell_ring(&s->bell);
+    }
+}
+
+void sink_tick(void *opaque)
+{
+    struct godwit_sink *s = opaque;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->calling)
+        link_nudge(&s->link);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the migrate thread --------------------------------------------------------------------- */
+
+struct channel *sink_take_control(struct godwit_sink *s)
+{
+    struct channel *c;
+
+    pthread_mutex_lock(&s->lock);
+    c = s->gate.control;
+    s->gate.control = NULL;
+    memcpy(s->token, s->gate.token, sizeof(s->token));
+    memcpy(s->peer, s->gate.peer, sizeof(s->peer));
+    pthread_mutex_unlock(&s->lock);
+    return c;
+}
+
+void sink_open_lanes(struct godwit_sink *s, uint32_t lanes)
+{
+    pthread_mutex_lock(&s->lock);
+    s->gate.lanes = lanes;
+    s->gate.lanes_in = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool sink_take_lanes(struct godwit_sink *s, struct channel **channels)
+{
+    struct sink_gate *g = &s->gate;
+    bool all;
+
+    pthread_mutex_lock(&s->lock);
+    all = g->lanes_in == g->lanes;
+    for (uint32_t i = 0; all && i < g->lanes; i++) {
+        channels[i] = g->lane[i];
+        g->lane[i] = NULL;
+    }
+    if (all)
+        g->lanes = 0;
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+struct channel *sink_take_again(struct godwit_sink *s)
+{
+    struct channel *c;
+
+    pthread_mutex_lock(&s->lock);
+    c = s->gate.again;
+    s->gate.again = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return c;
+}
+
+bool sink_has_again(struct godwit_sink *s)
+{
+    bool has;
+
+    pthread_mutex_lock(&s->lock);
+    has = s->gate.again != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return has;
+}
+
+/* With the lock held. */
+static void remember(struct godwit_sink *s, enum native_type outcome, const char *why)
+{
+    struct sink_past *p = &s->gate.past[s->gate.past_next++ % SINK_PAST_MAX];
+
+    p->type = outcome;
+    memcpy(p->word.token, s->token, sizeof(p->word.token));
+    snprintf(p->word.text, sizeof(p->word.text), "%s", why);
+}
+
+void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char *why)
+{
+    struct channel *left[GODWIT_LANES_MAX];
+    struct channel *again;
+    struct sink_past past;
+
+    pthread_mutex_lock(&s->lock);
+    remember(s, outcome, why);
+    past = *find_past(&s->gate, s->token);
+    again = s->gate.again;
+    s->gate.again = NULL;
+    memcpy(left, s->gate.lane, sizeof(left));
+    memset(s->gate.lane, 0, sizeof(s->gate.lane));
+    s->gate.lanes = 0;
+    s->gate.shut = outcome == NATIVE_RUNNING;
+    s->gate.busy = false;
+    pthread_mutex_unlock(&s->lock);
+    for (uint32_t i = 0; i < GODWIT_LANES_MAX; i++)
+        channel_free(left[i]);
+    if (again)
+        say_past(again, &past);
+    channel_free(again);
+}
+
+void sink_clear_gate(struct godwit_sink *s)
+{
+    struct sink_gate *g = &s->gate;
+
+    channel_free(g->control);
+    channel_free(g->again);
+    for (uint32_t i = 0; i < GODWIT_LANES_MAX; i++)
+        channel_free(g->lane[i]);
+}

@@ -1,0 +1,196 @@
+/* The source: life and death of its thread, and what other threads may ask of it. */
+#include "migrate/source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "migrate/thread.h"
+
+#define STAGE "setup"
+
+static void *source_main(void *arg)
+{
+    struct godwit_source *s = arg;
+    struct err e = ERR_INIT;
+    int ret;
+
+    stats_begin(&s->stats);
+    ret = source_setup(s, &e);
+    if (!ret)
+        ret = source_precopy(s, &e);
+    if (!ret)
+        ret = source_switch(s, &e);
+    if (ret)
+        source_keep(s, ret, &e);
+    else
+        source_await(s);
+    link_drop(&s->link);
+    return NULL;
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+static int check_regions(const struct godwit_source_config *c, uint64_t *total, struct err *e)
+{
+    if (c->nregions == 0 || c->nregions > GODWIT_REGIONS_MAX)
+        return err_set(e, -EINVAL, STAGE, "%u regions, 1 to %u are allowed", c->nregions,
+                       GODWIT_REGIONS_MAX);
+    for (uint32_t i = 0; i < c->nregions; i++) {
+        const struct godwit_region *r = &c->regions[i];
+
+        if (r->id != i || !r->host || r->size == 0 || r->size % GODWIT_PAGE_SIZE ||
+            r->size > NATIVE_REGION_MAX - *total || !memchr(r->name, 0, sizeof(r->name)))
+            return err_set(e, -EINVAL, STAGE, "region %u (%.31s) is malformed", i, r->name);
+        *total += r->size;
+    }
+    return 0;
+}
+
+static int init_parts(struct godwit_source *s, struct err *e)
+{
+    int ret = bell_init(&s->bell);
+
+    if (!ret)
+        ret = pace_init(&s->pace, s->params.max_bandwidth);
+    if (!ret)
+        ret = stats_init(&s->stats, s->config.ops->event, s->config.opaque);
+    if (!ret && getrandom(s->token, sizeof(s->token), 0) != (ssize_t)sizeof(s->token))
+        ret = -EIO;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->answered, NULL);
+    link_init(&s->link, &s->bell, &s->stop, &s->stats.transferred, true);
+    return ret ? err_set_errno(e, ret, STAGE, "preparing the migration") : 0;
+}
+
+static void fini(struct godwit_source *s)
+{
+    link_fini(&s->link);
+    pthread_cond_destroy(&s->answered);
+    pthread_mutex_destroy(&s->lock);
+    stats_fini(&s->stats);
+    pace_fini(&s->pace);
+    bell_fini(&s->bell);
+    free(s);
+}
+
+int godwit_source_start(const struct godwit_source_config *config, struct godwit_source **out,
+                        struct err *e)
+{
+    struct godwit_source *s = calloc(1, sizeof(*s));
+    int ret;
+
+    if (!s)
+        return err_set(e, -ENOMEM, STAGE, "no memory for a migration");
+    s->config = *config;
+    s->params = config->params;
+    ret = check_regions(config, &s->total, e);
+    if (!ret)
+        ret = address_parse(config->uri, &s->address, e);
+    if (ret) {
+        free(s);
+        return ret;
+    }
+    memcpy(s->regions, config->regions, config->nregions * sizeof(s->regions[0]));
+    s->config.regions = s->regions;
+    address_format(&s->address, s->uri, sizeof(s->uri));
+    s->config.uri = s->uri;
+    ret = init_parts(s, e);
+    if (!ret) {
+        ret = thread_start(&s->thread, "migrate", source_main, s);
+        if (ret)
+            err_set_errno(e, ret, STAGE, "starting the migrate thread");
+    }
+    if (ret) {
+        fini(s);
+        return ret;
+    }
+    *out = s;
+    return 0;
+}
+
+void godwit_source_free(struct godwit_source *s)
+{
+    if (!s)
+        return;
+    pthread_join(s->thread, NULL);
+    fini(s);
+}
+
+/* ---- from other threads --------------------------------------------------------------------- */
+
+static int ask_end(struct godwit_source *s, enum godwit_status status, const struct err *why)
+{
+    int ret = 0;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->over || s->asked)
+        ret = -EALREADY;
+    else if (s->committed)
+        ret = -EBUSY;
+    if (!ret) {
+        s->asked = true;
+        s->asked_status = status;
+        s->asked_error = *why;
+        atomic_store(&s->stop, true);
+        if (s->sender)
+            sender_stop(s->sender);
+        bell_ring(&s->bell);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
+
+int godwit_source_cancel(struct godwit_source *s)
+{
+    struct err why = ERR_INIT;
+
+    err_set(&why, -ECANCELED, "", "canceled");
+    return ask_end(s, GODWIT_CANCELED, &why);
+}
+
+int godwit_source_fail(struct godwit_source *s, int code, const char *why)
+{
+    struct err e = ERR_INIT;
+
+    err_set(&e, code < 0 ? code : -ECANCELED, "", "%s", why);
+    return ask_end(s, GODWIT_FAILED, &e);
+}
+
+void godwit_source_set_params(struct godwit_source *s, const struct godwit_params *p)
+{
+    pthread_mutex_lock(&s->lock);
+    s->params = *p;
+    pthread_mutex_unlock(&s->lock);
+    pace_set_rate(&s->pace, p->max_bandwidth);
+    bell_ring(&s->bell);
+}
+
+void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out)
+{
+    stats_get(&s->stats, out);
+}
+
+int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e)
+{
+    int ret;
+
+    pthread_mutex_lock(&s->lock);
+    if (!s->unresolved || s->word != WORD_NONE) {
+        pthread_mutex_unlock(&s->lock);
+        return err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
+    }
+    s->word = run ? WORD_RUN : WORD_DROP;
+    s->word_error = (struct err){.code = 0};
+    atomic_store(&s->hurry, true);
+    bell_ring(&s->bell);
+    while (s->word != WORD_NONE)
+        pthread_cond_wait(&s->answered, &s->lock);
+    ret = s->word_error.code;
+    if (ret && e)
+        *e = s->word_error;
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}

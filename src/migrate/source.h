@@ -1,0 +1,112 @@
+/*
+ * The source's insides, shared by source*.c only.
+ *
+ * Theory of operation.  One thread walks through the stages in order (source_setup, source_precopy,
+ * source_switch, then source_await or source_keep) and calls the monitor back.  Waiting always
+ * happens in source_expect or source_wait_lanes, where a record, a lane's failure and a cancel are
+ * all heard at once.  Other threads only set what `lock` guards and ring the bell.
+ */
+#ifndef GODWIT_MIGRATE_SOURCE_H
+#define GODWIT_MIGRATE_SOURCE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "godwit/migrate.h"
+#include "migrate/bell.h"
+#include "migrate/converge.h"
+#include "migrate/handover.h"
+#include "migrate/link.h"
+#include "migrate/pace.h"
+#include "migrate/sender.h"
+#include "migrate/stats.h"
+#include "stream/native/native.h"
+#include "transport/address.h"
+
+enum source_word { WORD_NONE, WORD_RUN, WORD_DROP };
+
+struct godwit_source {
+    struct godwit_source_config config; /* regions points to `regions` */
+    struct godwit_region regions[GODWIT_REGIONS_MAX];
+    struct address address;
+    char uri[384]; /* for messages and the journal */
+    uint8_t token[GODWIT_TOKEN_SIZE];
+    pthread_t thread;
+    struct bell bell;
+    struct stats stats;
+    struct pace pace;
+    atomic_bool stop;  /* ends all waiting before the commit */
+    atomic_bool hurry; /* ends an attempt to reach the destination: a word is there */
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t answered;
+    struct godwit_params params;
+    struct sender *sender;
+    bool asked; /* cancel or fail was called: */
+    enum godwit_status asked_status;
+    struct err asked_error;
+    bool committed;  /* too late for both */
+    bool over;       /* decided, also too late */
+    bool unresolved; /* a word is welcome */
+    enum source_word word;
+    struct err word_error; /* what came of it */
+
+    /* The migrate thread's own. */
+    struct link link;
+    enum source_state state;
+    struct converge model;
+    uint32_t lanes;
+    uint64_t total; /* bytes of all regions */
+    uint64_t sequence, rounds, synced_ns, stopped_ns, committed_ns;
+    bool tracking;   /* dirty_start was called */
+    bool intent;     /* journaled */
+    bool state_sent; /* the destination may become READY */
+};
+
+/* source_setup.c: hello, manifest, lanes. */
+int source_setup(struct godwit_source *s, struct err *e);
+/* source_precopy.c: rounds, until the model says stop. */
+int source_precopy(struct godwit_source *s, struct err *e);
+/* ORs what is dirty into the lanes' bitmaps; *pages: bits set now. */
+int source_sync(struct godwit_source *s, uint64_t *pages, struct err *e);
+void source_go(struct godwit_source *s, bool first, bool last);
+/* source_switch.c: stop, state, ready, commit. 0: committed. */
+int source_switch(struct godwit_source *s, struct err *e);
+/* source_await.c: after the commit, until it is known who runs. */
+void source_await(struct godwit_source *s);
+/* source_keep.c: the migration will not happen. */
+void source_keep(struct godwit_source *s, int code, struct err *e);
+/* Tells the destination that the machine runs here: at once if the link allows, else for up to
+ * handover-timeout on new ones, if it may be READY. */
+void source_tell(struct godwit_source *s, const char *why);
+
+/* ---- what they share (source_wait.c) --- */
+
+/* Waits for a record of this type. The destination's ERROR becomes e. deadline_ns 0: for ever. */
+int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadline_ns,
+                  struct link_record *rec, struct err *e);
+/* Waits until the lanes have done their job. */
+int source_wait_lanes(struct godwit_source *s, struct err *e);
+/* Waits until they have done the last one and READY was heard, in whatever order. */
+int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err *e);
+/* Waits for a moment, listening. */
+int source_pause(struct godwit_source *s, uint64_t ns, struct err *e);
+/* After a failure: the reason that counts (a person's, the destination's, then e itself). */
+void source_blame(struct godwit_source *s, int code, struct err *e);
+/* Sends one of the handover's words. */
+int source_say(struct godwit_source *s, enum native_type type, const char *text, struct err *e);
+void source_params(struct godwit_source *s, struct godwit_params *out);
+/* Ends and frees the lanes. */
+void source_drop_lanes(struct godwit_source *s);
+
+/* ---- seek.c --- */
+
+/* Connects anew and says which migration it is about. 0: the link is up; WELCOME was heard and the
+ * word can be said. 1: the destination knew the answer already: *rec is it. -ENOENT: somebody
+ * answered who does not know this migration. */
+int source_seek(struct godwit_source *s, uint64_t deadline_ns, struct link_record *rec,
+                struct err *e);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * The migration will not happen.  First the guest goes on, as it was; then everything that was set
+ * up is taken down; then, without anybody waiting for it, the destination is told, for if it was
+ * READY it would wait for ever.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "migrate/source.h"
+#include "stream/native/words.h"
+
+#define STAGE "handover"
+
+#define FAREWELL_MS     200
+#define RETRY_NS        (200 * NS_PER_MS)
+#define REFUSALS_ENOUGH 5 /* in a row, RETRY_NS apart: nobody listens there any more */
+
+/* 1: it knows; 0: not yet. */
+static int heed(struct godwit_source *s, const struct link_record *rec)
+{
+    if (rec->type == NATIVE_RUNNING) {
+        log_error("migrate",
+                  "%s says that it runs the machine that was resumed here: a person "
+                  "must have told it so; stop one of the two",
+                  s->uri);
+        return 1;
+    }
+    return rec->type == NATIVE_NEVER_RAN || rec->type == NATIVE_ERROR;
+}
+
+/* Waits for the answer to ABORT on the link as it is. 1: it knows; -errno: the link is gone. */
+static int hear_answer(struct godwit_source *s, uint64_t deadline)
+{
+    struct link_record rec;
+    int ret = 0;
+
+    while (!ret) {
+        ret = link_wait(&s->link, deadline, &rec, NULL);
+        if (ret > 0)
+            ret = heed(s, &rec);
+    }
+    return ret;
+}
+
+static int tell_again(struct godwit_source *s, const char *why, uint64_t deadline, struct err *e)
+{
+    struct link_record rec;
+    int ret = source_seek(s, deadline, &rec, e);
+
+    if (ret > 0)
+        return heed(s, &rec);
+    if (!ret)
+        ret = source_say(s, NATIVE_ABORT, why, e);
+    return ret ? ret : hear_answer(s, deadline);
+}
+
+/* It may be READY: it must be told, if it can be. */
+static void tell_until_heard(struct godwit_source *s, const char *why, int ret)
+{
+    struct godwit_params p;
+    uint64_t deadline;
+    int refusals = 0;
+
+    source_params(s, &p);
+    deadline = clock_now_ns() + p.handover_timeout_ms * NS_PER_MS;
+    if (!ret)
+        ret = hear_answer(s, deadline);
+    while (ret <= 0 && clock_now_ns() < deadline && refusals < REFUSALS_ENOUGH) {
+        struct err e = ERR_INIT;
+
+        ret = tell_again(s, why, deadline, &e);
+        if (ret == -ENOENT)
+            return; /* whoever listens there now does not hold this machine */
+        refusals = ret == -ECONNREFUSED ? refusals + 1 : 0;
+        if (ret <= 0)
+            bell_wait(&s->bell, clock_now_ns() + RETRY_NS);
+    }
+    if (ret <= 0)
+        log_warn("migrate",
+                 "%s could not be told that the migration was called off; if it is "
+                 "ready it stays paused until it is told",
+                 s->uri);
+}
+
+void source_tell(struct godwit_source *s, const char *why)
+{
+    int ret;
+
+    if (!link_up(&s->link) && !s->state_sent)
+        return;
+    s->link.stop = NULL;
+    s->link.send_by_ns = 0;
+    ret = source_say(s, NATIVE_ABORT, why, NULL);
+    if (s->state_sent)
+        tell_until_heard(s, why, ret);
+    else if (!ret)
+        link_farewell(&s->link, FAREWELL_MS);
+}
+
+static void journal_abort(struct godwit_source *s)
+{
+    struct err e = ERR_INIT;
+
+    if (s->intent && s->config.ops->journal &&
+        s->config.ops->journal(s->config.opaque, GODWIT_JOURNAL_ABORT, s->token, s->uri, &e))
+        log_error("migrate", "journal: %s", e.text);
+}
+
+void source_keep(struct godwit_source *s, int code, struct err *e)
+{
+    enum godwit_status status;
+
+    if (handover_source(&s->state, SOURCE_FAIL) == HANDOVER_RESUME)
+        s->config.ops->resume(s->config.opaque);
+    source_blame(s, code, e);
+    source_drop_lanes(s);
+    if (s->tracking)
+        s->config.ops->dirty_stop(s->config.opaque);
+    s->tracking = false;
+    journal_abort(s);
+    pthread_mutex_lock(&s->lock);
+    status = s->asked ? s->asked_status : GODWIT_FAILED;
+    pthread_mutex_unlock(&s->lock);
+    stats_status(&s->stats, status, e);
+    source_tell(s, e->text);
+}

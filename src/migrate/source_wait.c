@@ -1,0 +1,184 @@
+/* How the source waits: for the destination, its lanes, a person and the clock, all at once. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "migrate/source.h"
+#include "stream/native/words.h"
+
+/* What a failed lane is explained by travels on the control channel, maybe a moment later. */
+#define LAST_WORDS_NS (250 * NS_PER_MS)
+
+void source_params(struct godwit_source *s, struct godwit_params *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = s->params;
+    pthread_mutex_unlock(&s->lock);
+    s->link.timeout_ms = out->link_timeout_ms;
+}
+
+static const char *stage_name(struct godwit_source *s)
+{
+    struct godwit_stats st;
+
+    stats_get(&s->stats, &st);
+    return godwit_stage_name(st.stage);
+}
+
+static int hear_error(const struct link_record *rec, struct err *e)
+{
+    struct err theirs = ERR_INIT;
+    int ret = native_error_decode(rec->body, rec->len, &theirs, e);
+
+    if (ret)
+        return ret;
+    if (e)
+        *e = theirs;
+    return theirs.code;
+}
+
+static int hear_unexpected(const struct link_record *rec, struct err *e)
+{
+    if (rec->type == NATIVE_ERROR)
+        return hear_error(rec, e);
+    return err_set(e, -EPROTO, "link", "the destination sent a %s record out of turn",
+                   native_type_name(rec->type));
+}
+
+/* 0: something happened that is no record; look again. */
+static int wait_once(struct godwit_source *s, uint64_t deadline_ns, struct link_record *rec,
+                     struct err *e)
+{
+    struct godwit_params p;
+    int ret;
+
+    source_params(s, &p);
+    if (s->sender) { /* only this thread sets it */
+        ret = sender_error(s->sender, e);
+        if (ret)
+            return ret;
+    }
+    return link_wait(&s->link, deadline_ns, rec, e);
+}
+
+int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadline_ns,
+                  struct link_record *rec, struct err *e)
+{
+    int ret = 0;
+
+    while (!ret)
+        ret = wait_once(s, deadline_ns, rec, e);
+    if (ret == -ETIME)
+        return err_set(e, -ETIMEDOUT, "link", "the destination did not answer in time (%s)",
+                       native_type_name(type));
+    if (ret < 0)
+        return ret;
+    return rec->type == type ? 0 : hear_unexpected(rec, e);
+}
+
+int source_wait_lanes(struct godwit_source *s, struct err *e)
+{
+    struct link_record rec;
+    int ret = 0;
+
+    while (!ret && !sender_idle(s->sender))
+        ret = wait_once(s, 0, &rec, e);
+    if (!ret)
+        ret = sender_error(s->sender, e);
+    return ret > 0 ? hear_unexpected(&rec, e) : ret;
+}
+
+int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err *e)
+{
+    bool sent = false, ready = false;
+    struct link_record rec;
+    int ret;
+
+    while (!sent || !ready) {
+        if (!sent && sender_idle(s->sender)) {
+            sent = true;
+            stats_stage(&s->stats, GODWIT_STAGE_READY);
+            continue;
+        }
+        ret = wait_once(s, deadline_ns, &rec, e);
+        if (ret == -ETIME)
+            return err_set(e, -ETIMEDOUT, "link", "%s",
+                           sent ? "no READY came" : "it takes the pages too slowly");
+        if (ret > 0 && rec.type == NATIVE_READY && !ready)
+            ready = true;
+        else if (ret > 0)
+            return hear_unexpected(&rec, e);
+        else if (ret < 0)
+            return ret;
+    }
+    return sender_error(s->sender, e);
+}
+
+int source_pause(struct godwit_source *s, uint64_t ns, struct err *e)
+{
+    uint64_t deadline = clock_now_ns() + ns;
+    struct link_record rec;
+    int ret = 0;
+
+    while (!ret && clock_now_ns() < deadline)
+        ret = wait_once(s, deadline, &rec, e);
+    if (ret == -ETIME)
+        return 0;
+    return ret > 0 ? hear_unexpected(&rec, e) : ret;
+}
+
+int source_say(struct godwit_source *s, enum native_type type, const char *text, struct err *e)
+{
+    struct native_word w = {.text = ""};
+    struct buf b;
+    int ret;
+
+    memcpy(w.token, s->token, sizeof(w.token));
+    snprintf(w.text, sizeof(w.text), "%s", text);
+    buf_init(&b, 0);
+    ret = native_word_encode(&b, type, &w);
+    return link_post(&s->link, &b, ret, e);
+}
+
+/* The destination may have said why before it closed the lanes. */
+static void hear_last_words(struct godwit_source *s, struct err *e)
+{
+    uint64_t deadline = clock_now_ns() + LAST_WORDS_NS;
+    struct link_record rec;
+    struct err theirs = ERR_INIT;
+    int ret = 0;
+
+    while (!ret && link_up(&s->link))
+        ret = link_wait(&s->link, deadline, &rec, NULL);
+    if (ret == 1 && rec.type == NATIVE_ERROR && hear_error(&rec, &theirs))
+        *e = theirs;
+}
+
+void source_blame(struct godwit_source *s, int code, struct err *e)
+{
+    bool asked;
+
+    pthread_mutex_lock(&s->lock);
+    asked = s->asked;
+    if (asked)
+        *e = s->asked_error;
+    s->over = true;
+    pthread_mutex_unlock(&s->lock);
+    if (!asked && (code == -EPIPE || code == -ECONNRESET))
+        hear_last_words(s, e);
+    if (e->code >= 0)
+        err_set_errno(e, code < 0 ? code : -EIO, "", "the monitor's callback failed");
+    snprintf(e->stage, sizeof(e->stage), "%s", stage_name(s));
+}
+
+void source_drop_lanes(struct godwit_source *s)
+{
+    struct sender *sender;
+
+    pthread_mutex_lock(&s->lock);
+    sender = s->sender;
+    s->sender = NULL;
+    pthread_mutex_unlock(&s->lock);
+    sender_free(sender);
+}

@@ -143,10 +143,8 @@ static void accept_string(struct refusals *r, uint32_t given, const char *option
 }
 
 static void accept_options(struct refusals *r, const struct vmm_options *o,
-                           const struct machine_config *theirs)
+                           const struct machine_config *mine, const struct machine_config *theirs)
 {
-    const struct machine_config *mine = &o->machine;
-
     accept_string(r, o->given & OPTION_MACHINE, "-machine", mine->machine, theirs->machine);
     accept_string(r, o->given & OPTION_CPU, "-cpu", mine->cpu.model, theirs->cpu.model);
     accept_string(r, o->given & OPTION_NAME, "-name", mine->name, theirs->name);
@@ -166,19 +164,15 @@ int accept_manifest(struct monitor *m, const struct manifest *manifest,
                     struct machine_config *config, struct err *e)
 {
     struct refusals r = {.e = e};
-    struct machine_config check;
-    int rc;
 
     *config = manifest->config;
     config->ndrives = config->nnetdevs = 0;
     if (!board_find(config->machine))
         refuse(&r, "the machine is a %s, this monitor has: %s", config->machine, board_names());
-    accept_options(&r, m->options, config);
-    accept_backends(&r, &m->options->machine, config);
+    accept_options(&r, m->options, &m->config, config);
+    accept_backends(&r, &m->config, config);
     accept_disks(&r, m, manifest);
     if (r.rc != 0)
         return r.rc;
-    check = *config; /* the board's own checks, on the peer's words */
-    rc = machine_config_check(&check, e);
-    return rc;
+    return machine_config_check(config, e); /* the same checks as on a command line */
 }

@@ -38,13 +38,27 @@ static int monitor_open_qmp(struct monitor *m, struct err *e)
     return rc;
 }
 
+/* The machine of the command line, made whole; a destination's is only what it expects to get. */
+static int monitor_configure(struct monitor *m, const struct vmm_options *o, struct err *e)
+{
+    char warning[CONFIG_WARNING_MAX];
+    int rc;
+
+    m->config = o->machine;
+    rc = machine_config_check(&m->config, e);
+    if (rc == 0)
+        machine_config_warning(&m->config, warning);
+    if (rc == 0 && warning[0])
+        log_warn("start", "%s", warning);
+    return rc == 0 && !o->incoming ? machine_config_make_uuid(&m->config, e) : rc;
+}
+
 int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e)
 {
     int rc;
 
     memset(m, 0, sizeof(*m));
     m->options = o;
-    m->config = o->machine;
     m->state = o->incoming ? RUNSTATE_INMIGRATE : RUNSTATE_PRELAUNCH;
     m->params = (struct godwit_params)GODWIT_PARAMS_DEFAULT;
     m->backends.kernel_fd = m->backends.initrd_fd = -1;
@@ -53,11 +67,13 @@ int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e)
     m->fds = fdset_new();
     if (!m->loop || !m->fds)
         return err_set(e, -ENOMEM, "start", "no memory or no descriptors for the event loop");
-    rc = monitor_open_qmp(m, e);
+    rc = monitor_configure(m, o, e);
+    if (rc == 0)
+        rc = monitor_open_qmp(m, e);
     if (rc == 0)
         rc = console_new(m->loop, o, &m->console, e);
     if (rc == 0)
-        rc = backends_open(&o->machine, &m->backends, e);
+        rc = backends_open(&m->config, &m->backends, e);
     return rc;
 }
 

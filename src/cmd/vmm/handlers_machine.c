@@ -7,13 +7,9 @@
 
 #include "cmd/vmm/value.h"
 
-/* Aliases mean the newest version, so that what a stream carries is always a full name. */
 int apply_machine(struct option_ctx *c, const struct option_value *v, struct err *e)
 {
-    const char *type = keyval_string(v->kv, "type", "q35");
-
-    snprintf(c->o->machine.machine, sizeof(c->o->machine.machine), "%s%s", type,
-             strchr(type, '-') ? "" : "-1.0");
+    keyval_copy(v->kv, "type", c->o->machine.machine, sizeof(c->o->machine.machine));
     return 0;
 }
 

@@ -21,7 +21,7 @@ void option_warn(struct option_warnings *w, const char *fmt, ...)
 static void set_defaults(struct vmm_options *o)
 {
     memset(o, 0, sizeof(*o));
-    strcpy(o->machine.machine, "q35-1.0");
+    strcpy(o->machine.machine, "q35");
     o->machine.ram_size = MACHINE_RAM_DEFAULT;
     o->machine.vcpus = 1;
     strcpy(o->machine.cpu.model, "host");

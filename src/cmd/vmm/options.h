@@ -77,7 +77,7 @@ enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
  * value and what is allowed; an unknown option comes with the nearest known one. */
 int options_parse(int argc, char *const argv[], struct vmm_options *o,
                   struct option_warnings *warnings, enum options_action *action, struct err *e);
-/* What one option cannot see alone: ids, back-ends, slots, what needs what. */
+/* What one option cannot see alone: what needs what. options_parse has called it. */
 int options_check(const struct vmm_options *o, struct option_warnings *warnings, struct err *e);
 void options_print_help(FILE *out);
 

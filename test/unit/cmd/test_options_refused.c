@@ -106,7 +106,6 @@ static void test_drives(void **state)
     refused("-drive file=a,id=b,direct=off,cache=none",
             "-drive: direct=off contradicts cache=none");
     refused("-drive file=a,id=b,file=c", "-drive has file= twice");
-    refused("-kernel k -drive file=a,id=b -drive file=c,id=b", "two -drive have id=b");
 }
 
 static void test_netdevs(void **state)
@@ -127,7 +126,6 @@ static void test_netdevs(void **state)
             "or a name given by getfd)");
     refused("-netdev tap,id=n,ifname=t,vhost=on",
             "-netdev tap vhost=on: not a valid value (allowed: off)");
-    refused("-kernel k -netdev tap,id=n,fd=3 -netdev tap,id=n,fd=4", "two -netdev have id=n");
 }
 
 static void test_devices(void **state)
@@ -157,26 +155,6 @@ static void test_devices(void **state)
             "text of 1 to 20 bytes)");
     refused("-object memory-backend-memfd,id=m",
             "-object memory-backend-memfd: not a valid value (allowed: rng-random)");
-}
-
-static void test_devices_together(void **state)
-{
-    refused("-kernel k -device virtio-blk-pci,drive=d",
-            "-device has drive=d, but no -drive has that id (add -drive ...,id=d)");
-    refused("-kernel k -drive file=x,id=n -device virtio-net-pci,netdev=n",
-            "-device has netdev=n, but no -netdev has that id (add -netdev ...,id=n)");
-    refused("-kernel k -drive file=x,id=d -device virtio-blk-pci,drive=d "
-            "-device virtio-blk-pci,drive=d",
-            "two -device have drive=d");
-    refused("-kernel k -device virtio-rng-pci,id=r -device virtio-rng-pci,id=r",
-            "two -device have id=r");
-    refused("-kernel k -device virtio-rng-pci,addr=1f -device virtio-rng-pci,addr=0x1f.0",
-            "two -device have addr=0x1f");
-    refused("-kernel k -machine microvm -device virtio-rng-pci",
-            "-device virtio-rng-pci: microvm-1.0 has no PCI bus (allowed: virtio-rng-device)");
-    refused("-kernel k -device virtio-rng-device",
-            "-device virtio-rng-device: q35-1.0 has no virtio-mmio slots (allowed: "
-            "virtio-rng-pci)");
 }
 
 static void test_too_many(void **state)
@@ -279,7 +257,6 @@ int main(void)
         cmocka_unit_test(test_drives),
         cmocka_unit_test(test_netdevs),
         cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_devices_together),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_sockets),
         cmocka_unit_test(test_incoming),

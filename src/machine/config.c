@@ -19,7 +19,7 @@ static const char *const kind_names[] = {
 };
 _Static_assert(sizeof(kind_names) / sizeof(kind_names[0]) == DEVICE_RNG + 1, "every kind a name");
 
-void config_init(struct machine_config *c)
+void machine_config_init(struct machine_config *c)
 {
     memset(c, 0, sizeof(*c));
     snprintf(c->machine, sizeof(c->machine), "q35");
@@ -75,7 +75,7 @@ static int check_uuid(const struct machine_config *c, struct err *e)
     return 0;
 }
 
-int config_make_uuid(struct machine_config *c, struct err *e)
+int machine_config_make_uuid(struct machine_config *c, struct err *e)
 {
     uint8_t r[16];
 
@@ -315,7 +315,7 @@ static bool pci_option(const char *append, const char *option)
     return false;
 }
 
-static void warn(const struct machine_config *c, char warning[CONFIG_WARNING_MAX])
+void machine_config_warning(const struct machine_config *c, char warning[CONFIG_WARNING_MAX])
 {
     const char *option = pci_option(c->append, "off")     ? "off"
                          : pci_option(c->append, "nomsi") ? "nomsi"
@@ -329,7 +329,7 @@ static void warn(const struct machine_config *c, char warning[CONFIG_WARNING_MAX
                  option, c->ndevices, c->ndevices == 1 ? "" : "s");
 }
 
-int config_check(struct machine_config *c, char warning[CONFIG_WARNING_MAX], struct err *e)
+int machine_config_check(struct machine_config *c, struct err *e)
 {
     int ret = check_board(c, e);
 
@@ -347,7 +347,5 @@ int config_check(struct machine_config *c, char warning[CONFIG_WARNING_MAX], str
         ret = check_netdevs(c, e);
     if (!ret)
         ret = check_devices(c, e);
-    if (!ret)
-        warn(c, warning);
     return ret;
 }

@@ -42,9 +42,9 @@ enum device_transport { DEVICE_PCI, DEVICE_MMIO };
 struct device_config {
     enum device_kind kind;
     enum device_transport transport;
-    char id[MACHINE_ID_MAX];      /* never empty after config_check: made up where absent */
+    char id[MACHINE_ID_MAX];      /* never empty after machine_config_check: made up where absent */
     char backend[MACHINE_ID_MAX]; /* drive= or netdev= */
-    int slot;                     /* addr=, -1: next free; never -1 after config_check */
+    int slot;                     /* addr=, -1: next free; never -1 after machine_config_check */
     uint8_t mac[6];
     bool mac_set;
     char serial[21];              /* virtio-blk serial=, 20 bytes at most (virtio 1.2, 5.2.6.1) */
@@ -67,7 +67,7 @@ struct machine_config {
     char kernel[MACHINE_PATH_MAX], initrd[MACHINE_PATH_MAX];
     char append[MACHINE_CMDLINE_MAX];
     char name[MACHINE_ID_MAX];
-    char uuid[37]; /* "": none given, see config_make_uuid */
+    char uuid[37]; /* "": none given, see machine_config_make_uuid */
     uint32_t ndrives, nnetdevs, ndevices;
     struct drive_config drives[MACHINE_DRIVES_MAX];
     struct netdev_config netdevs[MACHINE_NICS_MAX];
@@ -75,18 +75,21 @@ struct machine_config {
 };
 
 /* An empty machine with the documented defaults: q35, 256 MiB, 1 vCPU, -cpu host. */
-void config_init(struct machine_config *c);
+void machine_config_init(struct machine_config *c);
 
 #define CONFIG_WARNING_MAX 256
 
 /* Makes a configuration whole and checks it: fills in the versioned machine name, ids, slots and MAC
  * addresses (the same ones for the same configuration, so that both sides of a migration agree), and
- * looks up every cross-reference.  -EINVAL says what is wrong with which option.  `warning` gets a
- * sentence for the person about what may not work as it is meant, or "".  Idempotent. */
-int config_check(struct machine_config *c, char warning[CONFIG_WARNING_MAX], struct err *e);
+ * looks up every cross-reference.  -EINVAL says what is wrong with which option.  Idempotent. */
+int machine_config_check(struct machine_config *c, struct err *e);
+
+/* Of a checked configuration: a sentence for the person about what will not work as it may be meant,
+ * or "". */
+void machine_config_warning(const struct machine_config *c, char warning[CONFIG_WARNING_MAX]);
 
 /* Gives a machine that has no UUID a random one (version 4); only for a machine that starts here: one
  * that arrives brings its own. */
-int config_make_uuid(struct machine_config *c, struct err *e);
+int machine_config_make_uuid(struct machine_config *c, struct err *e);
 
 #endif

@@ -7,7 +7,7 @@
 #define MSR_KVM_SYSTEM_TIME 0x4b564d01
 
 #define PIT_HZ      1193182
-#define PIT_MS      20
+#define PIT_MS      50
 #define PIT_COUNT   (PIT_HZ * PIT_MS / 1000)
 #define PORT_PIT2   0x42
 #define PORT_PITCMD 0x43

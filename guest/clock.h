@@ -2,7 +2,7 @@
  * Time: the TSC, its frequency, and the host's word on when it stopped the machine.
  *
  * The frequency comes from, in this order: tsc_khz= on the command line; the KVM clock's own scale;
- * CPUID 0x40000010; CPUID 0x15 with a crystal; three times 20 ms of PIT channel 2; CPUID 0x16.
+ * CPUID 0x40000010; CPUID 0x15 with a crystal; three times 50 ms of PIT channel 2; CPUID 0x16.
  */
 #ifndef WITNESS_CLOCK_H
 #define WITNESS_CLOCK_H

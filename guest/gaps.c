@@ -45,23 +45,37 @@ static void note_own(struct gap_slot *s, uint64_t start, uint64_t end)
     s->histogram[bucket_of(end - start)]++;
 }
 
-static void note_blackout(struct gap_slot *s, uint64_t start, uint64_t end, bool stopped)
+static void note_stop(struct gap_slot *s, uint64_t start, uint64_t end)
 {
-    keep_longest(&s->blackout, start, end);
-    if (stopped)
-        keep_longest(&s->stop, start, end);
+    s->stops++;
+    keep_longest(&s->stop, start, end);
+}
+
+/*
+ * True for the one vCPU that sees the end of a stop first. The stop came after this vCPU's last
+ * look; if another has seen one since, it was this one. Runs before progress is moved on, so that
+ * whoever finds progress moved also finds the stop taken.
+ */
+static bool ends_stop(struct gaps *g, uint64_t now)
+{
+    uint64_t before = __atomic_load_n(&gaps_shared.stop_seen, __ATOMIC_ACQUIRE);
+
+    return clock_was_stopped(&g->pvclock) && before <= g->last &&
+           __atomic_compare_exchange_n(&gaps_shared.stop_seen, &before, now, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 void gaps_note(struct gaps *g, uint64_t seen, uint64_t now)
 {
     uint32_t epoch = __atomic_load_n(&gaps_shared.epoch, __ATOMIC_ACQUIRE);
     struct gap_slot *period = &g->period[epoch & 1];
-    bool stopped = clock_was_stopped(&g->pvclock);
 
     enter_epoch(period, epoch);
     enter_epoch(&g->total, __atomic_load_n(&gaps_shared.reset_epoch, __ATOMIC_ACQUIRE));
-    period->stops += stopped;
-    g->total.stops += stopped;
+    if (ends_stop(g, now)) {
+        note_stop(period, seen, now);
+        note_stop(&g->total, seen, now);
+    }
     if (now - g->last > gaps_shared.worth_noting) {
         note_own(period, g->last, now);
         note_own(&g->total, g->last, now);
@@ -69,8 +83,8 @@ void gaps_note(struct gaps *g, uint64_t seen, uint64_t now)
     if (now - seen > gaps_shared.worth_noting &&
         __atomic_compare_exchange_n(&gaps_shared.progress, &seen, now, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED)) {
-        note_blackout(period, seen, now, stopped);
-        note_blackout(&g->total, seen, now, stopped);
+        keep_longest(&period->blackout, seen, now);
+        keep_longest(&g->total.blackout, seen, now);
     }
 }
 
@@ -78,9 +92,11 @@ void gaps_tsc_back(struct gaps *g, uint64_t now)
 {
     uint64_t seen = __atomic_load_n(&gaps_shared.progress, __ATOMIC_ACQUIRE);
 
+    clock_was_stopped(&g->pvclock); /* no gap can be measured: the flag must not mark a later one */
     if (now < g->last) {
         g->tsc_back++;
         __atomic_store_n(&gaps_shared.progress, now, __ATOMIC_RELEASE);
+        __atomic_store_n(&gaps_shared.stop_seen, 0, __ATOMIC_RELEASE);
         return;
     }
     g->tsc_cross++;

@@ -6,7 +6,9 @@
  * is a gap in which no vCPU made progress: all of them push one shared word forward, and whoever
  * moves it by much has seen the end of a blackout. A gap is marked as the host's when the KVM clock
  * carries the "stopped" flag at its end: that is the one that spans a migration's switch (or a
- * stop/cont). Each figure is kept for the current period and since the last reset.
+ * stop/cont). Every vCPU gets the flag, but only the first to look ends the gap; a later one may
+ * have been kept off its core for a while more, which is no part of the stop. Each figure is kept
+ * for the current period and since the last reset.
  *
  * Each vCPU writes only its own struct gaps; the boot processor reads them all. It starts a new
  * period by moving an epoch on: a vCPU that meets a new epoch begins afresh in the other slot, so
@@ -28,7 +30,7 @@ struct gap {
 
 struct gap_slot {
     uint32_t epoch;
-    uint32_t stops;      /* gaps of this vCPU at whose end the host's flag was seen */
+    uint32_t stops;      /* stops of the machine whose end this vCPU was the first to see */
     struct gap own;      /* the longest between two looks of this vCPU */
     struct gap blackout; /* the longest in which no vCPU made progress, seen by this one */
     struct gap stop;     /* the longest blackout that carried the host's flag */
@@ -47,6 +49,7 @@ struct gaps {
 /* What all vCPUs share; each word on its own cache line. */
 struct gaps_shared {
     uint64_t progress __attribute__((aligned(64)));
+    uint64_t stop_seen __attribute__((aligned(64))); /* TSC at which the last stop's end was seen */
     uint32_t epoch __attribute__((aligned(64)));
     uint32_t reset_epoch;
     uint32_t worth_noting; /* ticks: gaps below are not looked at closer */

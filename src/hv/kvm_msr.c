@@ -117,6 +117,19 @@ static const struct {
     {0x40000000, 0x400001ff, NEVER                 }, /* Hyper-V */
 };
 
+/* What KVM keeps for a guest and yet does not list as to be saved: PAT and the MTRRs (SDM vol. 3,
+ * 12.11), fixed and the eight variable pairs that KVM gives. */
+static const struct {
+    uint32_t first, last;
+} unlisted[] = {
+    {0x00000200, 0x0000020f},
+    {0x00000250, 0x00000250},
+    {0x00000258, 0x00000259},
+    {0x00000268, 0x0000026f},
+    {0x00000277, 0x00000277},
+    {0x000002ff, 0x000002ff},
+};
+
 static bool shows(const struct x86_cpuid *cpuid, const struct cpuid_bit *b)
 {
     for (uint32_t i = 0; b->reg && i < cpuid->n; i++) {
@@ -181,6 +194,14 @@ static bool can_move(struct hv_vcpu *v, uint32_t msr)
            kvm_msrs_set(v, &msr, &value, 1, NULL) == 0;
 }
 
+static void append_unlisted(struct x86_msr_list *host)
+{
+    for (size_t i = 0; i < sizeof(unlisted) / sizeof(unlisted[0]); i++)
+        for (uint32_t msr = unlisted[i].first; msr <= unlisted[i].last; msr++)
+            if (host->n < X86_MSRS_MAX && !listed(host, msr))
+                host->index[host->n++] = msr;
+}
+
 int hv_vm_msr_list(struct hv_vm *vm, struct hv_vcpu *v, struct x86_msr_list *out,
                    struct x86_msr_list *left_out, struct err *e)
 {
@@ -189,6 +210,7 @@ int hv_vm_msr_list(struct hv_vm *vm, struct hv_vcpu *v, struct x86_msr_list *out
 
     if (rc < 0)
         return rc;
+    append_unlisted(&host);
     out->n = left_out->n = 0;
     for (uint32_t i = 0; i < host.n; i++) {
         uint32_t msr = host.index[i];
@@ -214,6 +236,7 @@ static int check_offered(struct hv_vm *vm, const struct x86_msr_list *msrs, stru
     if ((rc = host_msrs(vm, KVM_GET_MSR_INDEX_LIST, &saved, e)) < 0 ||
         (rc = host_msrs(vm, KVM_GET_MSR_FEATURE_INDEX_LIST, &features, e)) < 0)
         return rc;
+    append_unlisted(&saved);
     for (uint32_t i = 0; i < msrs->n; i++) {
         if (listed(&saved, msrs->index[i]) || listed(&features, msrs->index[i]))
             continue;

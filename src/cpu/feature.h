@@ -25,6 +25,8 @@ struct cpu_feature {
     const char *needs; /* another feature without which it must be off, or NULL */
 };
 
+#define CPU_FEATURES_MAX 256
+
 extern const struct cpu_feature cpu_features[];
 extern const size_t cpu_nfeatures;
 

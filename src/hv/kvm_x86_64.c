@@ -45,6 +45,20 @@ struct cpuid_room {
     };
 };
 
+/* What KVM provides by its irqchip and does not (or did not always) list. */
+static void add_unlisted(const struct hv_vm *vm, struct x86_cpuid *c)
+{
+    const uint32_t x2apic = 1U << 21, tsc_deadline = 1U << 24, hypervisor = 1U << 31;
+
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (c->entries[i].function != 1)
+            continue;
+        c->entries[i].ecx |= x2apic | hypervisor;
+        if (kvm_ioctl_value(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
+            c->entries[i].ecx |= tsc_deadline;
+    }
+}
+
 int hv_vm_supported_cpuid(struct hv_vm *vm, struct x86_cpuid *out, struct err *e)
 {
     struct cpuid_room c = {.h.nent = X86_CPUID_MAX};
@@ -65,6 +79,7 @@ int hv_vm_supported_cpuid(struct hv_vm *vm, struct x86_cpuid *out, struct err *e
             .edx = k->edx,
         };
     }
+    add_unlisted(vm, out);
     return 0;
 }
 

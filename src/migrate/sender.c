@@ -357,11 +357,12 @@ void sender_free(struct sender *s)
     s->quit = true;
     pthread_cond_broadcast(&s->go);
     pthread_mutex_unlock(&s->lock);
-    for (uint32_t i = 0; i < s->config.lanes; i++) {
+    /* A lane that fails cuts all channels: none goes before the last thread. */
+    for (uint32_t i = 0; i < s->config.lanes; i++)
         if (s->lanes[i].started)
             pthread_join(s->lanes[i].thread, NULL);
+    for (uint32_t i = 0; i < s->config.lanes; i++)
         channel_free(s->lanes[i].channel);
-    }
     for (uint32_t i = 0; i < s->config.nregions; i++)
         bitmap_free(s->bitmaps[i], pages_of(&s->config.regions[i]));
     pthread_cond_destroy(&s->go);

@@ -22,6 +22,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--monitor", choices=("godwit", "qemu"), default="godwit",
                    help="qemu is the control: it shows that the lab itself is right")
+    p.add_argument("--extra", default="", metavar="WORDS", help="more options for the monitor")
     p.add_argument("--build", type=Path, default=ROOT / "build", metavar="DIR",
                    help="where meson built what is put into the hosts")
     p.add_argument("--cpu-a", default="EPYC,-avx2,-bmi2", help="QEMU CPU model of host a")
@@ -45,8 +46,8 @@ def built(args: argparse.Namespace, *places: str) -> Path:
 def monitor_of(args: argparse.Namespace) -> Monitor:
     """The program under test."""
     if args.monitor == "qemu":
-        return Qemu()
-    return Godwit(built(args, "godwit-vmm", "src/cmd/vmm/godwit-vmm"))
+        return Qemu(args.extra)
+    return Godwit(built(args, "godwit-vmm"), args.extra)
 
 
 def framed(args: argparse.Namespace, story: Callable[[argparse.Namespace, Path, Checks], None]

@@ -21,7 +21,8 @@ VERDICTS = ["q35.boots", "q35.lock-reaches-b",
             *(f"q35.{leg}.{name}" for leg in LEGS
               for name in ("migrates", "answers-through-it", "clock-monotonic", "clock-realtime",
                            "works-on")),
-            "q35.disk-checksums", "q35.ram-checksums", "q35.dmesg-quiet", "q35.powers-off",
+            "q35.keeps-clocksource", "q35.disk-checksums",
+            "q35.ram-checksums", "q35.dmesg-quiet", "q35.powers-off",
             "q35.fsck", "q35.disk-checksums-outside"]
 
 

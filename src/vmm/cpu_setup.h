@@ -4,9 +4,13 @@
 
 #include "vmm/vm.h"
 
-/* given: taken as it is (the verdict has judged it); NULL: made from what the host offers. */
+/* given: the manifest's, refused with every gap named when it cannot exist here (-ENOTSUP); NULL: made
+ * from what the host offers. */
 int cpu_setup_cpuid(struct hv_vm *hv, const struct machine_config *config,
                     const struct vm_cpu *given, struct vm_cpu *out, struct err *e);
+/* What one vCPU is shown: its APIC id, its place in the topology. */
+void cpu_setup_vcpu(const struct vm_cpu *cpu, uint32_t index, uint32_t vcpus,
+                    struct x86_cpuid *out);
 int cpu_setup_msrs(struct hv_vm *hv, struct hv_vcpu *first, const struct vm_cpu *given,
                    struct vm_cpu *out, struct err *e);
 

@@ -415,7 +415,8 @@ bool outgoing_is_active(struct outgoing *o)
     if (!o)
         return false;
     godwit_source_stats(o->source, &s);
-    return s.status == GODWIT_SETUP || s.status == GODWIT_ACTIVE || s.status == GODWIT_UNRESOLVED;
+    return s.status != GODWIT_COMPLETED && s.status != GODWIT_FAILED &&
+           s.status != GODWIT_CANCELED;
 }
 
 bool outgoing_holds_quit(struct outgoing *o)

@@ -23,7 +23,7 @@ void outgoing_guest_ended(struct monitor *m, const char *why);
 int outgoing_resolve(struct monitor *m, bool run, struct err *e);
 void outgoing_params_changed(struct monitor *m);
 void outgoing_stats(struct outgoing *o, struct godwit_stats *out);
-/* Setup, active or unresolved. NULL: false */
+/* Not ended: also while unresolved. NULL: false */
 bool outgoing_is_active(struct outgoing *o);
 /* The handover is under way and will be decided soon: a quit waits for it. NULL: false */
 bool outgoing_holds_quit(struct outgoing *o);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/cpu_setup.h"
 #include "vmm/sandbox.h"
 
 /* vCPU threads yield to the main loop and the migration's lanes: a spinning guest must not delay an
@@ -152,13 +153,15 @@ static void *vcpu_thread(void *arg)
 int vcpu_new(struct vm *vm, uint32_t index, struct vcpu **out, struct err *e)
 {
     struct vcpu *v = calloc(1, sizeof(*v));
+    struct x86_cpuid cpuid;
     int rc;
 
     if (!v)
         return err_set(e, -ENOMEM, "vcpu", "no memory for vCPU %u", index);
     v->vm = vm;
     v->index = index;
-    rc = hv_vcpu_new(vm->hv, index, &vm->cpu.cpuid, &v->hv, e);
+    cpu_setup_vcpu(&vm->cpu, index, vm->config.vcpus, &cpuid);
+    rc = hv_vcpu_new(vm->hv, index, &cpuid, &v->hv, e);
     if (rc != 0) {
         free(v);
         return rc;

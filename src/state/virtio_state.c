@@ -25,7 +25,7 @@ STATE_DESC(virtio_state_desc, "virtio", 1, S, virtio_fields);
 #define S struct virtio_mmio_state
 static const struct field mmio_fields[] = {
     FIELD_BLOB(S, id),
-    FIELD_STRUCTS(S, virtio, &virtio_state_desc),
+    FIELD_ONE(S, virtio, &virtio_state_desc),
     FIELD(S, FIELD_U32, device_features_sel),
     FIELD(S, FIELD_U32, driver_features_sel),
     FIELD(S, FIELD_U32, queue_sel),

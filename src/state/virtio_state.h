@@ -33,7 +33,7 @@ struct virtio_state {
 
 struct virtio_mmio_state {
     uint8_t id[64];
-    struct virtio_state virtio[1];
+    struct virtio_state virtio;
     uint32_t device_features_sel, driver_features_sel, queue_sel;
     uint32_t interrupt_status;
 };

@@ -51,22 +51,6 @@ void blk_request_end(struct blk_request *r, uint8_t status)
     b->free = r;
 }
 
-/* At most a line a second, however broken the disk is. */
-void blk_log_error(struct blk *b, const struct blk_request *r, int error)
-{
-    uint64_t now = clock_now_ns();
-
-    if (b->last_log_ns && now - b->last_log_ns < NS_PER_S) {
-        b->unlogged++;
-        return;
-    }
-    log_warn(STAGE, "'%s': request type %u at byte %llu of '%s' failed: %s (%llu more not shown)",
-             b->v.id, r->type, (unsigned long long)r->offset, b->image->path, strerror(error),
-             (unsigned long long)b->unlogged);
-    b->last_log_ns = now;
-    b->unlogged = 0;
-}
-
 static bool take_next(struct blk *b)
 {
     struct blk_request *r = b->free;

@@ -77,7 +77,6 @@ struct blk {
     struct blk_request *requests, *free;
     uint32_t in_flight; /* taken from the queue and not given back, of any epoch */
     bool completed;     /* something was published since the last interrupt */
-    uint64_t last_log_ns, unlogged;
 };
 
 /* blk_io.c.  All on the disk's thread with the lock held. */
@@ -89,6 +88,5 @@ void blk_request_step(struct blk_request *r, int res);
 
 /* blk.c */
 void blk_request_end(struct blk_request *r, uint8_t status);
-void blk_log_error(struct blk *b, const struct blk_request *r, int error);
 
 #endif

@@ -70,7 +70,8 @@ static void finish(struct blk_request *r, uint8_t status)
 
 static void fail(struct blk_request *r, int error)
 {
-    blk_log_error(r->blk, r, error);
+    vdev_warn(&r->blk->v, "request type %u at byte %llu of '%s' failed: %s", r->type,
+              (unsigned long long)r->offset, r->blk->image->path, strerror(error));
     finish(r, VIRTIO_BLK_S_IOERR);
 }
 

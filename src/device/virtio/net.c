@@ -353,7 +353,7 @@ static void negotiated(struct virtio_device *v)
             tun_f |= TUN_F_TSO6;
     }
     if (tap_set_offloads(n->tap, tun_f))
-        log_warn(STAGE, "'%s': tap '%s' does not take offloads %#x", v->id, n->tap->ifname, tun_f);
+        vdev_warn(v, "tap '%s' does not take offloads %#x", n->tap->ifname, tun_f);
 }
 
 static void reset(struct virtio_device *v)

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define STAGE  "virtio"
@@ -102,11 +104,33 @@ bool vdev_queue_ready(const struct virtio_device *v, uint32_t queue)
            v->queues[queue].enabled;
 }
 
+void vdev_warn(struct virtio_device *v, const char *fmt, ...)
+{
+    uint64_t now = clock_now_ns();
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    if (v->last_log_ns && now - v->last_log_ns < NS_PER_S) {
+        v->unlogged++;
+        return;
+    }
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (v->unlogged)
+        log_warn(v->type->name, "'%s': %s (%llu lines before were left out)", v->id, text,
+                 (unsigned long long)v->unlogged);
+    else
+        log_warn(v->type->name, "'%s': %s", v->id, text);
+    v->last_log_ns = now;
+    v->unlogged = 0;
+}
+
 void vdev_break(struct virtio_device *v, const struct err *why)
 {
     if (v->status & VIRTIO_CONFIG_S_NEEDS_RESET)
         return;
-    log_warn(STAGE, "%s '%s': %s; the guest must reset it", v->type->name, v->id, why->text);
+    vdev_warn(v, "%s; the guest must reset it", why->text);
     v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
         vdev_config_changed(v);
@@ -227,9 +251,8 @@ void vdev_set_status(struct virtio_device *v, uint8_t status)
         return;
     }
     if ((added & VIRTIO_CONFIG_S_FEATURES_OK) && !features_fit(v)) {
-        log_warn(STAGE, "%s '%s': the guest's driver wants features %#llx, offered are %#llx",
-                 v->type->name, v->id, (unsigned long long)v->accepted,
-                 (unsigned long long)v->offered);
+        vdev_warn(v, "the guest's driver wants features %#llx, offered are %#llx",
+                  (unsigned long long)v->accepted, (unsigned long long)v->offered);
         added &= (uint8_t) ~(VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
     }
     v->status |= added;

@@ -72,6 +72,7 @@ struct virtio_device {
     int doorbells[VIRTIO_QUEUES_MAX]; /* eventfds, non-blocking */
     uint8_t config[VIRTIO_CONFIG_MAX];
     uint32_t config_len;
+    uint64_t last_log_ns, unlogged;
 };
 
 /* For types. offered: VERSION_1, RING_EVENT_IDX and RING_INDIRECT_DESC are added. */
@@ -89,6 +90,8 @@ bool vdev_pop(struct virtio_device *v, uint32_t queue, struct chain *c);
 void vdev_signal(struct virtio_device *v, uint32_t queue);
 void vdev_config_changed(struct virtio_device *v);
 void vdev_break(struct virtio_device *v, const struct err *why);
+/* For what a guest can cause as often as it likes: a line a second at most. */
+void vdev_warn(struct virtio_device *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Empties a doorbell (before its queue is looked at). */
 void vdev_doorbell_clear(struct virtio_device *v, uint32_t queue);
 /* Rings one: any thread, no lock needed. */

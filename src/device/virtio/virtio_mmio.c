@@ -206,7 +206,7 @@ static void save(struct device *d, void *state)
     struct virtio_mmio *m = of(d);
     struct virtio_mmio_state *s = state;
 
-    vdev_save(m->v, s->virtio);
+    vdev_save(m->v, &s->virtio);
     s->device_features_sel = m->device_features_sel;
     s->driver_features_sel = m->driver_features_sel;
     s->queue_sel = m->queue_sel;
@@ -222,7 +222,7 @@ static int load(struct device *d, const void *state, struct err *e)
     if (s->interrupt_status & ~(VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG))
         return err_set(e, -EPROTO, STAGE, "unknown bits in interrupt status %#x",
                        s->interrupt_status);
-    ret = vdev_load(m->v, s->virtio, e);
+    ret = vdev_load(m->v, &s->virtio, e);
     if (ret)
         return ret;
     m->device_features_sel = s->device_features_sel;

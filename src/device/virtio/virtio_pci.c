@@ -53,8 +53,8 @@ struct virtio_pci {
 
 struct virtio_pci_state {
     uint8_t id[DEVICE_ID_MAX];
-    struct pci_state pci[1];
-    struct virtio_state virtio[1];
+    struct pci_state pci;
+    struct virtio_state virtio;
     uint32_t device_feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
     uint8_t isr;
@@ -63,8 +63,8 @@ struct virtio_pci_state {
 #define S struct virtio_pci_state
 static const struct field state_fields[] = {
     FIELD_BLOB(S, id),
-    FIELD_STRUCTS(S, pci, &pci_state_desc),
-    FIELD_STRUCTS(S, virtio, &virtio_state_desc),
+    FIELD_ONE(S, pci, &pci_state_desc),
+    FIELD_ONE(S, virtio, &virtio_state_desc),
     FIELD(S, FIELD_U32, device_feature_select),
     FIELD(S, FIELD_U32, driver_feature_select),
     FIELD(S, FIELD_U16, queue_select),
@@ -360,8 +360,8 @@ static void save(struct device *d, void *state)
     struct virtio_pci *p = of_device(d);
     struct virtio_pci_state *s = state;
 
-    pci_dev_save(&p->pci, s->pci);
-    vdev_save(p->v, s->virtio);
+    pci_dev_save(&p->pci, &s->pci);
+    vdev_save(p->v, &s->virtio);
     s->device_feature_select = p->device_feature_select;
     s->driver_feature_select = p->driver_feature_select;
     s->queue_select = p->queue_select;
@@ -375,7 +375,7 @@ static int check_vectors(const struct virtio_pci *p, const struct virtio_pci_sta
     bool ok = take_vector(p, s->config_vector) == s->config_vector;
 
     for (uint32_t i = 0; i < p->v->type->nqueues; i++)
-        ok = ok && take_vector(p, s->virtio->queues[i].vector) == s->virtio->queues[i].vector;
+        ok = ok && take_vector(p, s->virtio.queues[i].vector) == s->virtio.queues[i].vector;
     if (!ok || s->isr & ~(ISR_QUEUE | ISR_CONFIG))
         return err_set(e, -EPROTO, STAGE, "an interrupt vector is not among the device's %u",
                        p->pci.msix_vectors);
@@ -389,9 +389,9 @@ static int load(struct device *d, const void *state, struct err *e)
     int ret = check_vectors(p, s, e);
 
     if (!ret)
-        ret = pci_dev_load(&p->pci, s->pci, e);
+        ret = pci_dev_load(&p->pci, &s->pci, e);
     if (!ret)
-        ret = vdev_load(p->v, s->virtio, e);
+        ret = vdev_load(p->v, &s->virtio, e);
     if (ret)
         return ret;
     p->device_feature_select = s->device_feature_select;

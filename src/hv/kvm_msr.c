@@ -74,18 +74,11 @@ struct cpuid_bit {
     uint32_t mask;
 };
 
-#define NEVER                                                                                      \
-    {                                                                                              \
-        0, 0, 0, 0                                                                                 \
-    }
-#define LEAF7_B(mask)                                                                              \
-    {                                                                                              \
-        7, 0, 'b', (mask)                                                                          \
-    }
-#define LEAF7_C(mask)                                                                              \
-    {                                                                                              \
-        7, 0, 'c', (mask)                                                                          \
-    }
+/* clang-format off: it would break these over four lines each */
+#define NEVER       {0, 0, 0, 0}
+#define LEAF7_B(m)  {7, 0, 'b', (m)}
+#define LEAF7_C(m)  {7, 0, 'c', (m)}
+/* clang-format on */
 
 static const struct {
     uint32_t first, last;
@@ -117,17 +110,18 @@ static const struct {
     {0x40000000, 0x400001ff, NEVER                 }, /* Hyper-V */
 };
 
-/* What KVM keeps for a guest and yet does not list as to be saved: PAT and the MTRRs (SDM vol. 3,
- * 12.11), fixed and the eight variable pairs that KVM gives. */
+/* What KVM keeps for a guest and yet does not list as to be saved. */
 static const struct {
     uint32_t first, last;
 } unlisted[] = {
-    {0x00000200, 0x0000020f},
-    {0x00000250, 0x00000250},
+    {0x00000200, 0x0000020f}, /* MTRRs, the eight variable pairs (SDM vol. 3, 12.11) */
+    {0x00000250, 0x00000250}, /* and fixed */
     {0x00000258, 0x00000259},
     {0x00000268, 0x0000026f},
-    {0x00000277, 0x00000277},
-    {0x000002ff, 0x000002ff},
+    {0x00000277, 0x00000277}, /* PAT */
+    {0x000002ff, 0x000002ff}, /* MTRR_DEF_TYPE */
+    {0x00000400, 0x0000047f}, /* 32 machine check banks */
+    {0xc0011029, 0xc0011029}, /* DE_CFG: whether LFENCE serialises */
 };
 
 static bool shows(const struct x86_cpuid *cpuid, const struct cpuid_bit *b)

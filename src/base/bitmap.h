@@ -11,7 +11,8 @@
 
 #define BITMAP_WORDS(nbits) (((size_t)(nbits) + 63) / 64)
 
-/* Zeroed, lazily backed (large bitmaps of sparse machines cost nothing until touched). NULL: ENOMEM */
+/* Zeroed, and backed lazily: large bitmaps of sparse machines cost nothing until touched. NULL:
+ * ENOMEM. */
 uint64_t *bitmap_new(size_t nbits);
 void bitmap_free(uint64_t *map, size_t nbits);
 void bitmap_set_range(uint64_t *map, size_t first, size_t n);

@@ -12,14 +12,14 @@
 #define ERR_TEXT_MAX  480
 
 struct err {
-    int code;                   /* -errno, 0 while nothing failed */
-    char stage[ERR_STAGE_MAX];  /* "hello", "manifest", "boot", ... */
+    int code;                  /* -errno, 0 while nothing failed */
+    char stage[ERR_STAGE_MAX]; /* "hello", "manifest", "boot", ... */
     char text[ERR_TEXT_MAX];
 };
 
 #define ERR_INIT {.code = 0}
 
-/* Fills *e (which may be NULL) and returns code, so that `return err_set(e, -EINVAL, ...)` reads. */
+/* Fills *e (NULL is fine) and returns code, so that `return err_set(e, -EINVAL, ...)` reads. */
 int err_set(struct err *e, int code, const char *stage, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,6 +1,7 @@
 /*
- * The log: one line a message, "2026-01-31T12:00:00.123Z level subsystem: text", to stderr or to the
- * file of -D.  Thread-safe; a message is one write().  Libraries that return errors do not log them.
+ * The log: one line a message, "2026-01-31T12:00:00.123Z level subsystem: text", to stderr or to
+ * the file of -D.  Thread-safe; a message is one write().  Libraries that return errors do not log
+ * them.
  */
 #ifndef GODWIT_BASE_LOG_H
 #define GODWIT_BASE_LOG_H

@@ -21,8 +21,8 @@ struct loop *loop_new(void); /* NULL: errno */
  * owns stays the poster's); callers waiting in loop_call get -ECANCELED.  NULL is fine. */
 void loop_free(struct loop *l);
 
-/* Runs until loop_quit; returns 0 or -errno of epoll itself.  Everything posted before the loop_quit
- * has run by then.  May be called again afterwards. */
+/* Runs until loop_quit; returns 0 or -errno of epoll itself.  Everything posted before the
+ * loop_quit has run by then.  May be called again afterwards. */
 int loop_run(struct loop *l);
 /* Any thread, also before loop_run, which then returns at once. */
 void loop_quit(struct loop *l);
@@ -37,13 +37,14 @@ int loop_fd_mod(struct loop_fd *f, uint32_t events);
 void loop_fd_del(struct loop_fd *f); /* NULL is fine */
 
 /* One-shot timers on CLOCK_MONOTONIC (clock_now_ns).  A deadline in the past fires in the next
- * round; setting an armed timer moves it; a handler may set, cancel or free any timer, its own too. */
+ * round; setting an armed timer moves it; a handler may set, cancel or free any timer, also its
+ * own. */
 struct loop_timer *loop_timer_new(struct loop *l, loop_fn fn, void *opaque);
 void loop_timer_set(struct loop_timer *t, uint64_t deadline_ns);
 void loop_timer_cancel(struct loop_timer *t);
 void loop_timer_free(struct loop_timer *t);
 
-/* Runs fn(opaque) on the loop's thread soon; calls from one thread keep their order. 0 or -ENOMEM. */
+/* Runs fn(opaque) on the loop's thread soon; posts of one thread keep their order. 0 or -ENOMEM. */
 int loop_post(struct loop *l, loop_fn fn, void *opaque);
 /* As loop_post, and waits until it has run; on the loop's own thread it just calls.  0, or
  * -ECANCELED when the loop was freed first. */

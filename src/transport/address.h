@@ -31,9 +31,10 @@ void address_format(const struct address *a, char *out, size_t cap);
 int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_bool *cancel,
                     struct channel **out, struct err *e);
 
-/* A listener: a non-blocking listening descriptor the owner may poll.  tcp::PORT takes IPv4 and IPv6;
- * [::] takes IPv6 alone; a name with both kinds of address is bound to its IPv4 one, since a listener
- * is one socket.  A unix path that is a stale socket is replaced; anything else there is refused. */
+/* A listener: a non-blocking listening descriptor the owner may poll.  tcp::PORT takes both IPv4
+ * and IPv6, [::] IPv6 alone; a name with both kinds of address is bound to its IPv4 one, since a
+ * listener is one socket.  A unix path that is a stale socket is replaced; anything else there is
+ * refused. */
 struct listener {
     int fd;
     struct address address; /* with the real port */

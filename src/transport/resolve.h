@@ -1,8 +1,8 @@
 /*
  * Names to addresses, with a bound and a way out.  getaddrinfo() has neither (a silent name server
- * holds it for half a minute), so a name is looked up by a thread of its own that is left behind when
- * the caller gives up; it ends, and frees its result, when the resolver does.  Numeric addresses
- * take no thread.  Inside src/transport only.
+ * holds it for half a minute), so a name is looked up by a thread of its own that is left behind
+ * when the caller gives up; it ends, and frees its result, when the resolver does.  Numeric
+ * addresses take no thread.  Inside src/transport only.
  */
 #ifndef GODWIT_TRANSPORT_RESOLVE_H
 #define GODWIT_TRANSPORT_RESOLVE_H

@@ -15,9 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* TCP tunes its buffers itself; a UNIX socket keeps what it was given.  Measured with 64 KiB to 1 MiB
- * a write: the default of 208 KiB makes the ends take turns, above 1 MiB what is queued falls out of
- * the cache before it is read; 512 KiB costs the least CPU a byte. */
+/* TCP tunes its buffers itself; a UNIX socket keeps what it was given.  Measured with 64 KiB to 1
+ * MiB a write: the default of 208 KiB makes the ends take turns, above 1 MiB what is queued falls
+ * out of the cache before it is read; 512 KiB costs the least CPU a byte. */
 #define UNIX_BUFFER (512 << 10)
 
 #define KEEPALIVE_PROBES 3

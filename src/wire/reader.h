@@ -1,7 +1,7 @@
 /*
  * The bounded cursor: the only place that turns foreign bytes into numbers.  Little-endian.
- * Errors stick: once a read would pass the end, `failed` is set, every later read gives 0 (or NULL),
- * and the caller checks once, at the end (or where a value decides an allocation).
+ * Errors stick: once a read would pass the end, `failed` is set, every later read gives 0 (or
+ * NULL), and the caller checks once, at the end (or where a value decides an allocation).
  */
 #ifndef GODWIT_WIRE_READER_H
 #define GODWIT_WIRE_READER_H

@@ -125,36 +125,45 @@ static void large_ones_cost_nothing_until_touched(void **state)
 }
 
 #define THREADS 4
+#define SHARED  (64 * 100)
+#define ROUNDS  200
 
-/* Each thread sets every fourth bit of the same words; no bit may be lost. */
 struct setter {
     uint64_t *map;
     size_t first;
+    pthread_barrier_t *start;
 };
 
+/* Each thread sets every fourth bit of the same words, all at once, again and again. */
 static void *run_setter(void *opaque)
 {
     const struct setter *s = opaque;
 
-    for (size_t i = s->first; i < 64 * 1000; i += THREADS)
-        bitmap_set_range_atomic(s->map, i, 1);
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_wait(s->start);
+        for (size_t i = s->first; i < SHARED; i += THREADS)
+            bitmap_set_range_atomic(s->map + (size_t)round * SHARED / 64, i, 1);
+    }
     return NULL;
 }
 
 static void atomic_ones_lose_nothing(void **state)
 {
-    uint64_t *map = bitmap_new(64 * 1000);
+    uint64_t *map = bitmap_new((size_t)ROUNDS * SHARED);
     struct setter setters[THREADS];
     pthread_t threads[THREADS];
+    pthread_barrier_t start;
 
+    pthread_barrier_init(&start, NULL, THREADS);
     for (size_t i = 0; i < THREADS; i++) {
-        setters[i] = (struct setter){.map = map, .first = i};
+        setters[i] = (struct setter){.map = map, .first = i, .start = &start};
         assert_int_equal(pthread_create(&threads[i], NULL, run_setter, &setters[i]), 0);
     }
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    assert_int_equal(bitmap_count(map, 64 * 1000), 64 * 1000);
-    bitmap_free(map, 64 * 1000);
+    pthread_barrier_destroy(&start);
+    assert_int_equal(bitmap_count(map, (size_t)ROUNDS * SHARED), ROUNDS * SHARED);
+    bitmap_free(map, (size_t)ROUNDS * SHARED);
 }
 
 int main(void)

@@ -116,6 +116,10 @@ static void keeps_errno_and_appends(void **state)
     errno = EXDEV;
     log_info("x", "second");
     assert_int_equal(errno, EXDEV);
+    assert_int_equal(log_open("/dev/full"), 0); /* where every write fails */
+    errno = EXDEV;
+    log_info("x", "lost");
+    assert_int_equal(errno, EXDEV);
     assert_non_null(strstr(content(f), "first\n"));
     assert_non_null(strstr(content(f), "second\n"));
 }

@@ -274,6 +274,27 @@ static void a_timer_always_due_starves_nobody(void **state)
     assert_int_equal(f->nlog, 1);
 }
 
+/* The timerfd has gone off and is no longer set to what it was. */
+static void set_to_the_same_deadline(void *opaque)
+{
+    struct fixture *f = opaque;
+
+    if (++f->rounds == 3)
+        loop_quit(f->loop);
+    else
+        loop_timer_set(f->timer[0], 1);
+}
+
+static void the_same_deadline_again_fires_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->timer[0] = loop_timer_new(f->loop, set_to_the_same_deadline, f);
+    loop_timer_set(f->timer[0], 1);
+    assert_int_equal(loop_run(f->loop), 0);
+    assert_int_equal(f->rounds, 3);
+}
+
 static void a_cancelled_timer_stays_silent(void **state)
 {
     struct fixture *f = *state;
@@ -421,6 +442,7 @@ static void what_was_posted_before_a_quit_runs(void **state)
 
 struct late_call {
     struct loop *loop;
+    atomic_bool started;
     atomic_int result;
 };
 
@@ -428,6 +450,7 @@ static void *call_late(void *opaque)
 {
     struct late_call *c = opaque;
 
+    atomic_store(&c->started, true);
     atomic_store(&c->result, loop_call(c->loop, quit, NULL));
     return NULL;
 }
@@ -441,7 +464,9 @@ static void freeing_releases_callers_and_posts(void **state)
 
     loop_post(c.loop, fire0, f);
     pthread_create(&thread, NULL, call_late, &c);
-    clock_sleep_ns(50 * NS_PER_MS); /* long enough to be waiting on any but the slowest host */
+    while (!atomic_load(&c.started))
+        clock_sleep_ns(NS_PER_MS);
+    clock_sleep_ns(100 * NS_PER_MS); /* the few instructions from there into the wait */
     assert_int_equal(atomic_load(&c.result), 1);
     loop_timer_set(loop_timer_new(c.loop, fire0, f), 1);
     loop_fd_add(c.loop, f->fd[0], EPOLLIN, never, f);
@@ -465,6 +490,7 @@ int main(void)
         TEST(timers_fire_by_deadline_and_not_early),
         TEST(a_timer_may_cancel_and_free_others_and_itself),
         TEST(a_timer_always_due_starves_nobody),
+        TEST(the_same_deadline_again_fires_again),
         TEST(a_cancelled_timer_stays_silent),
         TEST(posts_of_each_thread_keep_their_order),
         TEST(a_call_waits_for_the_loop),

@@ -63,6 +63,7 @@ struct godwit_source {
     bool tracking;   /* dirty_start was called */
     bool intent;     /* journaled */
     bool state_sent; /* the destination may become READY */
+    bool refused;    /* the destination said ERROR: it has given up by itself */
 };
 
 /* source_setup.c: hello, manifest, lanes. */

@@ -14,7 +14,7 @@
 
 #define BACKOFF_FIRST_NS (20 * NS_PER_MS)
 #define BACKOFF_MAX_NS   (1 * NS_PER_S)
-#define BACKOFF_SLOW_NS  (5 * NS_PER_S) /* unresolved */
+#define BACKOFF_SLOW_NS  (2 * NS_PER_S) /* unresolved */
 
 struct await {
     uint64_t deadline_ns; /* when it becomes unresolved */
@@ -252,8 +252,11 @@ void source_await(struct godwit_source *s)
         word = heed_word(s);
         if (word != WORD_NONE)
             break;
-        if (!is_unresolved(s) && clock_now_ns() >= a.deadline_ns)
+        if (!is_unresolved(s) && clock_now_ns() >= a.deadline_ns) {
+            if (!e.code)
+                err_set(&e, -ETIMEDOUT, STAGE, "the link is there, but no answer comes");
             act(s, SOURCE_TIMEOUT, &e, NULL);
+        }
         ret = step(s, &a, &e);
     }
     answer_late_word(s);

@@ -13,7 +13,7 @@
 
 #define STAGE "handover"
 
-#define FAREWELL_MS     200
+#define FAREWELL_NS     (200 * NS_PER_MS)
 #define RETRY_NS        (200 * NS_PER_MS)
 #define REFUSALS_ENOUGH 5 /* in a row, RETRY_NS apart: nobody listens there any more */
 
@@ -88,7 +88,7 @@ void source_tell(struct godwit_source *s, const char *why)
 {
     int ret;
 
-    if (!link_up(&s->link) && !s->state_sent)
+    if (s->refused || (!link_up(&s->link) && !s->state_sent))
         return;
     s->link.stop = NULL;
     s->link.send_by_ns = 0;
@@ -96,7 +96,7 @@ void source_tell(struct godwit_source *s, const char *why)
     if (s->state_sent)
         tell_until_heard(s, why, ret);
     else if (!ret)
-        link_farewell(&s->link, FAREWELL_MS);
+        hear_answer(s, clock_now_ns() + FAREWELL_NS);
 }
 
 static void journal_abort(struct godwit_source *s)

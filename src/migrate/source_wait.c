@@ -26,22 +26,23 @@ static const char *stage_name(struct godwit_source *s)
     return godwit_stage_name(st.stage);
 }
 
-static int hear_error(const struct link_record *rec, struct err *e)
+static int hear_error(struct godwit_source *s, const struct link_record *rec, struct err *e)
 {
     struct err theirs = ERR_INIT;
     int ret = native_error_decode(rec->body, rec->len, &theirs, e);
 
     if (ret)
         return ret;
+    s->refused = true;
     if (e)
         *e = theirs;
     return theirs.code;
 }
 
-static int hear_unexpected(const struct link_record *rec, struct err *e)
+static int hear_unexpected(struct godwit_source *s, const struct link_record *rec, struct err *e)
 {
     if (rec->type == NATIVE_ERROR)
-        return hear_error(rec, e);
+        return hear_error(s, rec, e);
     return err_set(e, -EPROTO, "link", "the destination sent a %s record out of turn",
                    native_type_name(rec->type));
 }
@@ -74,7 +75,7 @@ int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadl
                        native_type_name(type));
     if (ret < 0)
         return ret;
-    return rec->type == type ? 0 : hear_unexpected(rec, e);
+    return rec->type == type ? 0 : hear_unexpected(s, rec, e);
 }
 
 int source_wait_lanes(struct godwit_source *s, struct err *e)
@@ -86,7 +87,7 @@ int source_wait_lanes(struct godwit_source *s, struct err *e)
         ret = wait_once(s, 0, &rec, e);
     if (!ret)
         ret = sender_error(s->sender, e);
-    return ret > 0 ? hear_unexpected(&rec, e) : ret;
+    return ret > 0 ? hear_unexpected(s, &rec, e) : ret;
 }
 
 int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err *e)
@@ -108,7 +109,7 @@ int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err 
         if (ret > 0 && rec.type == NATIVE_READY && !ready)
             ready = true;
         else if (ret > 0)
-            return hear_unexpected(&rec, e);
+            return hear_unexpected(s, &rec, e);
         else if (ret < 0)
             return ret;
     }
@@ -125,7 +126,7 @@ int source_pause(struct godwit_source *s, uint64_t ns, struct err *e)
         ret = wait_once(s, deadline, &rec, e);
     if (ret == -ETIME)
         return 0;
-    return ret > 0 ? hear_unexpected(&rec, e) : ret;
+    return ret > 0 ? hear_unexpected(s, &rec, e) : ret;
 }
 
 int source_say(struct godwit_source *s, enum native_type type, const char *text, struct err *e)
@@ -151,7 +152,7 @@ static void hear_last_words(struct godwit_source *s, struct err *e)
 
     while (!ret && link_up(&s->link))
         ret = link_wait(&s->link, deadline, &rec, NULL);
-    if (ret == 1 && rec.type == NATIVE_ERROR && hear_error(&rec, &theirs))
+    if (ret == 1 && rec.type == NATIVE_ERROR && hear_error(s, &rec, &theirs))
         *e = theirs;
 }
 

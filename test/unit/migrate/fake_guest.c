@@ -511,8 +511,8 @@ static void sink_discard(void *opaque)
     enter(g->slots, FAKE_DISCARD, NULL);
     assert(g->built && !atomic_load(&g->runs));
     memory_free(&g->memory);
-    g->built = false;
     atomic_fetch_add(&g->discards, 1);
+    g->built = false;
 }
 
 const struct godwit_sink_ops fake_sink_ops = {

@@ -77,9 +77,9 @@ struct fake_source {
     uint64_t generation;
 
     bool started_paused; /* the machine was not running to begin with */
-    bool runs;           /* the machine runs here */
-    bool tracking;
-    bool given; /* commit succeeded */
+    atomic_bool runs;    /* the machine runs here */
+    atomic_bool tracking;
+    atomic_bool given; /* commit succeeded */
     atomic_int resumes;
     atomic_int finishes;
     uint8_t state[FAKE_STATE_SIZE];
@@ -97,8 +97,8 @@ struct fake_sink {
     struct fake_slot slots[FAKE_CALL_COUNT];
     const char *refusal; /* the verdict, or NULL */
     char manifest[64];   /* as it came */
-    bool built;
-    bool ready; /* since built */
+    atomic_bool built;   /* the last to change when a machine goes */
+    atomic_bool ready;   /* since built */
     atomic_bool runs;
     bool was_running;
     atomic_int runs_count, discards;

@@ -1,0 +1,45 @@
+/*
+ * A cut in the wire: forwards every connection between a source and a sink over UNIX sockets,
+ * follows the records in both directions, and at one chosen byte of one of them cuts (or silences)
+ * everything.  Connections are numbered as they come: 0 is the control channel, 1.. the lanes, then
+ * whoever comes back.
+ */
+#ifndef TEST_PROXY_H
+#define TEST_PROXY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum proxy_after {
+    PROXY_HEALS,  /* connections are cut, new ones pass */
+    PROXY_DEAD,   /* connections are cut, new ones are closed at once */
+    PROXY_SILENT, /* nothing is closed and nothing passes any more, on new ones neither */
+};
+
+enum proxy_place {
+    PROXY_BEFORE, /* the record's first byte is held back */
+    PROXY_MIDDLE,
+    PROXY_LAST, /* its last byte is held back */
+    PROXY_PLACE_COUNT
+};
+
+struct proxy_rule {
+    unsigned connection;
+    bool back; /* from the sink to the source */
+    unsigned record;
+    enum proxy_place place;
+    enum proxy_after after;
+};
+
+struct proxy;
+
+/* Listens on a fresh UNIX path (written to uri) and dials `to` for each caller. rule NULL: none. */
+struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri, unsigned cap);
+bool proxy_has_cut(struct proxy *p);
+/* "state", ...: the type of the record that was cut. */
+uint32_t proxy_cut_type(struct proxy *p);
+/* From now on new connections pass. */
+void proxy_heal(struct proxy *p);
+void proxy_free(struct proxy *p);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * The one-winner rule, by trying: the link is cut before, in the middle of and just before the end
+ * of every record of every channel in both directions, and it heals, stays dead or goes silent.
+ * Whatever happens: never two machines run; when none does, both sides say that they are
+ * unresolved, and a person's word leaves exactly one; the winner's memory is the source's.
+ */
+#include "harness.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "proxy.h"
+#include "stream/native/native.h"
+
+static unsigned cuts, moved, kept, undecided;
+
+static bool settled_source(struct pair *p)
+{
+    enum godwit_status s = pair_source_stats(p).status;
+
+    return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_UNRESOLVED;
+}
+
+/* The sink is settled when it runs, waits for a person, or holds nothing (any more). */
+static bool settled_sink(struct pair *p)
+{
+    enum godwit_status s = pair_sink_stats(p).status;
+
+    return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_UNRESOLVED ||
+           s == GODWIT_NONE;
+}
+
+static void expect_same(struct pair *p)
+{
+    const char *difference = fake_compare(&p->from, &p->to);
+
+    if (difference)
+        fail_msg("%s", difference);
+}
+
+/* Nobody knows: a person looks at both sides and decides, in turns for either. */
+static void resolve_both(struct pair *p, bool here)
+{
+    struct err e = ERR_INIT;
+
+    undecided++;
+    assert_int_equal(p->world.running, 0);
+    assert_int_equal(p->from.runs || p->to.runs, 0);
+    if (here) {
+        assert_int_equal(godwit_sink_resolve(p->sink, false, &e), 0);
+        assert_int_equal(godwit_source_resolve(p->source, true, &e), 0);
+        assert_int_equal(p->from.resumes, 1);
+        assert_int_equal(p->to.discards, 1);
+    } else {
+        assert_int_equal(godwit_sink_resolve(p->sink, true, &e), 0);
+        assert_int_equal(godwit_source_resolve(p->source, false, &e), 0);
+        assert_int_equal(p->to.runs_count, 1);
+        assert_int_equal(p->from.finishes, 1);
+        wait_until(pair_sink_stats(p).status == GODWIT_COMPLETED);
+        expect_same(p);
+    }
+    assert_int_equal(p->world.running, 1);
+}
+
+static void judge_end(struct pair *p, bool here)
+{
+    enum godwit_status from, to;
+    struct err e = ERR_INIT;
+
+    wait_until(settled_source(p));
+    wait_until(settled_sink(p));
+    from = pair_source_stats(p).status;
+    to = pair_sink_stats(p).status;
+    assert_false(p->world.broken);
+    if (from == GODWIT_UNRESOLVED && to == GODWIT_UNRESOLVED) {
+        resolve_both(p, here);
+    } else if (from == GODWIT_UNRESOLVED) {
+        assert_int_equal(to, GODWIT_COMPLETED);
+        assert_int_equal(p->to.runs_count, 1);
+        expect_same(p);
+        assert_int_equal(godwit_source_resolve(p->source, false, &e), 0);
+        moved++;
+    } else if (from == GODWIT_COMPLETED) {
+        assert_int_equal(to, GODWIT_COMPLETED);
+        assert_int_equal(p->from.finishes, 1);
+        expect_same(p);
+        moved++;
+    } else {
+        assert_int_equal(p->from.runs, 1);
+        if (to == GODWIT_UNRESOLVED)
+            assert_int_equal(godwit_sink_resolve(p->sink, false, &e), 0);
+        wait_until(!p->to.built);
+        assert_int_equal(p->to.runs_count, 0);
+        kept++;
+    }
+    assert_int_equal(p->world.running, 1);
+    assert_false(p->world.broken);
+    assert_true(p->from.resumes <= 1);
+}
+
+/* false: the migration has no such record. */
+static bool one_cut(const struct proxy_rule *rule)
+{
+    struct proxy *proxy;
+    struct pair p;
+    bool was_cut;
+
+    pair_init(&p, 4 * MIB);
+    fake_fill(&p.from, 0, 1024, 2);
+    p.params.lanes = 2;
+    p.params.link_timeout_ms = 400;
+    p.params.ready_timeout_ms = 400;
+    p.params.handover_timeout_ms = rule->after == PROXY_HEALS ? 3000 : 300;
+    pair_listen(&p, NULL);
+    proxy = proxy_new(p.uri, rule, p.dial, sizeof(p.dial));
+    pair_migrate(&p);
+    judge_end(&p, cuts % 2);
+    was_cut = proxy_has_cut(proxy);
+    if (was_cut) {
+        cuts++;
+        if (rule->after == PROXY_HEALS) { /* then nobody stays in doubt */
+            assert_int_not_equal(pair_source_stats(&p).status, GODWIT_UNRESOLVED);
+            assert_int_not_equal(pair_sink_stats(&p).status, GODWIT_UNRESOLVED);
+        }
+    } else {
+        assert_int_equal(pair_source_stats(&p).status, GODWIT_COMPLETED);
+    }
+    pair_end_source(&p);
+    pair_end_sink(&p);
+    proxy_free(proxy);
+    pair_fini(&p);
+    return was_cut;
+}
+
+static void cut_everywhere(enum proxy_after after, enum proxy_place places)
+{
+    cuts = moved = kept = undecided = 0;
+    for (unsigned connection = 0; connection < 3; connection++)
+        for (int back = 0; back < 2; back++)
+            for (unsigned record = 0;; record++) {
+                bool there = false;
+
+                for (unsigned place = 0; place < places; place++) {
+                    struct proxy_rule rule = {.connection = connection,
+                                              .back = back,
+                                              .record = record,
+                                              .place = (enum proxy_place)place,
+                                              .after = after};
+
+                    there |= one_cut(&rule);
+                }
+                if (!there)
+                    break;
+            }
+    print_message("%u cuts: %u moved, %u kept, %u decided by a person\n", cuts, moved, kept,
+                  undecided);
+    assert_true(cuts > 15 * (unsigned)places);
+    assert_true(moved > 0 && kept > 0);
+}
+
+static void test_link_heals(void **state)
+{
+    cut_everywhere(PROXY_HEALS, PROXY_PLACE_COUNT);
+    assert_int_equal(undecided, 0);
+}
+
+static void test_link_stays_dead(void **state)
+{
+    cut_everywhere(PROXY_DEAD, PROXY_PLACE_COUNT);
+    assert_true(undecided > 0);
+}
+
+static void test_link_goes_silent(void **state)
+{
+    cut_everywhere(PROXY_SILENT, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_link_heals),
+        cmocka_unit_test(test_link_stays_dead),
+        cmocka_unit_test(test_link_goes_silent),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

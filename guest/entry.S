@@ -2,17 +2,20 @@
  * How the witness gets from the PVH entry to ring 3, and the little that ring 0 does afterwards.
  *
  * Theory of operation. Some hosts run ring 3 of long mode natively and emulate everything else one
- * instruction at a time, so ring 0 is kept to a few dozen instructions: the page tables and
- * descriptor tables are assembled or written from ring 3, and every processor, boot or application,
- * walks the same path: protected mode, long mode, task register, IRETQ to ring 3 with IOPL 3 and an
- * open I/O map. From there port I/O needs no help. What does need ring 0 (HLT, MSRs, control and debug registers) is
- * asked for by executing HLT in ring 3: the #GP handler takes the service number from EDI. Any other
- * fault ends in panic() in ring 3.
+ * instruction at a time, so ring 0 is kept to a few dozen instructions: the page tables are
+ * assembled, the descriptor tables are assembled or written from ring 3, and every processor, boot
+ * or application, walks the same path: protected mode, long mode, task register, IRETQ to ring 3
+ * with IOPL 3 and an open I/O map. From there port I/O needs no help. What does need ring 0 (an
+ * interruptible HLT, MSRs, control and debug registers) is asked for by executing HLT in ring 3: the
+ * #GP handler takes the service number from EDI. Any other fault ends in panic() in ring 3.
  *
  * PVH: https://xenbits.xen.org/docs/unstable/misc/pvh.html: 32-bit protected mode, flat segments,
  * paging off, EBX = hvm_start_info.
  */
 #include "layout.h"
+
+/* The exceptions that push an error code: #DF, #TS, #NP, #SS, #GP, #PF, #AC. */
+#define ERROR_CODES (1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17)
 
 #define MSR_EFER  0xc0000080
 #define EFER_LME  0x100
@@ -122,7 +125,7 @@ trap_stubs:
     .if vector == 13
     jmp general_protection
     .else
-    .if !(vector == 8 || vector == 10 || vector == 11 || vector == 12 || vector == 14 || vector == 17)
+    .if (1 << vector) & ~ERROR_CODES
     pushq $0
     .endif
     pushq $vector

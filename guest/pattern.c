@@ -34,7 +34,7 @@ uint64_t pattern_mend(struct cpu *c, uint64_t gpa, unsigned first, unsigned end)
         if (got == want)
             continue;
         if (!e.words++) {
-            e.where = gpa + w * 8;
+            e.where = gpa + w * sizeof(*word);
             e.want = want;
             e.got = got;
         }

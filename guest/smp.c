@@ -77,7 +77,7 @@ static struct cpu *new_cpu(unsigned index, void (*entry)(struct cpu *))
 
 static bool start_one(struct cpu *c)
 {
-    uint64_t give_up = tsc_now() + ticks_of_us(START_MS * 1000);
+    uint64_t give_up = tsc_now() + ticks_of_us(START_MS * 1000ull);
 
     lapic_write(LAPIC_ICR2, (uint32_t)c->index << 24);
     lapic_write(LAPIC_ICR, ICR_INIT);

@@ -29,7 +29,7 @@ static void set_gate(unsigned vector, const char *stub)
 void trap_init(void)
 {
     for (unsigned i = 0; i < EXCEPTIONS; i++)
-        set_gate(i, trap_stubs + i * STUB_SIZE);
+        set_gate(i, trap_stubs + (size_t)i * STUB_SIZE);
     set_gate(VECTOR_TIMER, timer_stub);
     set_gate(VECTOR_SPURIO, spurious_stub);
     outb(PORT_PIC1, 0xff); /* whatever the firmware left unmasked */

@@ -51,8 +51,8 @@ void workset_init(struct cpu *c)
     }
     /* rate MiB/s = rate * 256 pages/s, of which this vCPU has its slice's share; over 1000 s. */
     if (slice && cfg->rate)
-        pace_init(&s->pace, tsc_now(), 256 * 1000 * cfg->rate * slice / witness.moving.pages,
-                  1000 * 1000);
+        pace_init(&s->pace, tsc_now(), 256ull * 1000 * cfg->rate * slice / witness.moving.pages,
+                  1000ull * 1000);
     else
         pace_init(&s->pace, tsc_now(), slice, 0);
 }

@@ -6,8 +6,8 @@
  * assembled, the descriptor tables are assembled or written from ring 3, and every processor, boot
  * or application, walks the same path: protected mode, long mode, task register, IRETQ to ring 3
  * with IOPL 3 and an open I/O map. From there port I/O needs no help. What does need ring 0 (an
- * interruptible HLT, MSRs, control and debug registers) is asked for by executing HLT in ring 3: the
- * #GP handler takes the service number from EDI. Any other fault ends in panic() in ring 3.
+ * interruptible HLT, MSRs, control and debug registers) is asked for by executing HLT in ring 3:
+ * the #GP handler takes the service number from EDI. Any other fault ends in panic() in ring 3.
  *
  * PVH: https://xenbits.xen.org/docs/unstable/misc/pvh.html: 32-bit protected mode, flat segments,
  * paging off, EBX = hvm_start_info.

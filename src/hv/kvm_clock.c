@@ -19,8 +19,10 @@
  * computed from the clock by KVM when its MSR is written, so that too.
  *
  * KVM_GET_CLOCK tells realtime and host TSC only while KVM's master clock is on: not on hosts whose
- * clocksource is not the TSC, nor before the first run.  Then this file samples all three itself,
- * keeping the tightest of a few tries.
+ * clocksource is not the TSC, nor before the first run.  Then this file samples clock and realtime
+ * itself, keeping the tightest of a few tries.  On such hosts KVM sets a vCPU's TSC back to what it
+ * last showed whenever the vCPU is loaded, so offsets mean nothing, and no two vCPUs agree: all of
+ * them go on from the latest that any has seen, which is forward for each.
  *
  * Kernels before 5.16 have no TSC_OFFSET: the TSC is written, and KVM's rule that writes within a
  * second of what it expects mean "the same as the last vCPU" is used for agreement between vCPUs,
@@ -42,6 +44,7 @@ _Static_assert(sizeof(struct kvm_clock_data) == 48, "kvm_clock_data");
 
 struct instant {
     uint64_t clock_ns, realtime_ns, host_tsc;
+    bool by_kvm; /* read in one go: the master clock is on */
 };
 
 static uint64_t host_tsc(void)
@@ -62,11 +65,11 @@ static int sample_once(struct hv_vm *vm, struct instant *out, uint64_t *width)
     real = clock_realtime_ns();
     t1 = host_tsc();
     if ((k.flags & CLOCK_WHOLE) == CLOCK_WHOLE) {
-        *out = (struct instant){k.clock, k.realtime, k.host_tsc};
+        *out = (struct instant){k.clock, k.realtime, k.host_tsc, true};
         *width = 0;
         return 0;
     }
-    *out = (struct instant){k.clock, real, t0 + (t1 - t0) / 2};
+    *out = (struct instant){k.clock, real, t0 + (t1 - t0) / 2, false};
     *width = t1 - t0;
     return 0;
 }
@@ -117,7 +120,7 @@ int hv_vm_get_clock(struct hv_vm *vm, struct x86_clock_state *s, struct err *e)
         .host_tsc = t.host_tsc,
         .host_tsc_khz = vm->caps.tsc_khz,
         .realtime_valid = 1,
-        .host_tsc_valid = 1,
+        .host_tsc_valid = t.by_kvm,
         .tsc_scaled = vm->nvcpus > 0 && is_scaled(vm, vcpu_khz(vm->vcpus[0])),
     };
     return 0;
@@ -222,16 +225,22 @@ static int set_kvmclock(struct hv_vm *vm, const struct x86_clock_state *s, bool 
     return rc < 0 ? err_set_errno(e, rc, STAGE, "setting the guest's clock") : 0;
 }
 
+static uint64_t latest_tsc(const struct hv_vm *vm)
+{
+    uint64_t latest = 0;
+
+    for (uint32_t i = 0; i < vm->nvcpus; i++)
+        if (vm->vcpus[i]->time.pending && vm->vcpus[i]->time.tsc > latest)
+            latest = vm->vcpus[i]->time.tsc;
+    return latest;
+}
+
 /* The guest's TSC at the instant of s. */
 static uint64_t tsc_then(const struct hv_vcpu *v, const struct x86_clock_state *s, uint32_t khz)
 {
-    const struct vcpu_time *t = &v->time;
-
-    if (t->tsc_offset_valid && s->host_tsc_valid)
-        return tsc_scale(s->host_tsc, khz, s->host_tsc_khz, s->tsc_scaled) + t->tsc_offset;
-    /* Read one vCPU after the other, so not at one instant: the first stands for all, as KVM
-     * itself would have it. */
-    return v->vm->vcpus[0]->time.pending ? v->vm->vcpus[0]->time.tsc : t->tsc;
+    if (!v->time.tsc_offset_valid || !s->host_tsc_valid)
+        return latest_tsc(v->vm);
+    return tsc_scale(s->host_tsc, khz, s->host_tsc_khz, s->tsc_scaled) + v->time.tsc_offset;
 }
 
 static uint64_t offset_now(const struct hv_vcpu *v, const struct x86_clock_state *s,

@@ -101,7 +101,7 @@ struct x86_vcpu_state {
 struct x86_clock_state {
     uint64_t clock_ns;    /* kvmclock */
     uint64_t realtime_ns; /* CLOCK_REALTIME at the same instant, valid if realtime_valid */
-    uint64_t host_tsc;    /* the host's TSC at the same instant, valid if host_tsc_valid */
+    uint64_t host_tsc;    /* the host's TSC then; valid: the TSC offsets of vCPUs count from it */
     uint32_t host_tsc_khz;
     uint8_t realtime_valid, host_tsc_valid;
     uint8_t tsc_scaled; /* the source's KVM scaled the TSC (a guest rate unlike host_tsc_khz) */

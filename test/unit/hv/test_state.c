@@ -396,7 +396,7 @@ static void the_clock_goes_on_by_wall_time(void **state)
 
     rig_init(&r, 1);
     rig_ok(&r, hv_vm_get_clock(r.vm, &s, &r.e));
-    assert_true(s.realtime_valid && s.host_tsc_valid && s.host_tsc_khz > 0);
+    assert_true(s.realtime_valid && s.host_tsc_khz > 0);
     assert_in_range(clock_realtime_ns() - s.realtime_ns, 0, slack);
     s.clock_ns = 100 * NS_PER_S;
     s.realtime_ns = clock_realtime_ns() - 7 * NS_PER_S;

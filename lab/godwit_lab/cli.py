@@ -5,6 +5,7 @@ from pathlib import Path
 
 from . import images, kernel
 from .checks import Checks
+from .host import Boot, clock_options
 from .monitor import Machine
 from .need import run
 from .options import built, framed, monitor_of, parser
@@ -46,8 +47,9 @@ def travel(args: argparse.Namespace, folder: Path, checks: Checks) -> None:
     raw = images.guest_disk(folder, labtool)
     on_store = [name for name in names if name != "raw"]
     store = images.store_disk(folder, raw, [f"{name}.img" for name in on_store])
+    boot = Boot(linux.image, initrd, clock_options(labtool))
     cpus = {"a": args.cpu_a, "b": args.cpu_b}
-    with Site(folder, linux, initrd, cpus, store, raw) as site:
+    with Site(folder, boot, cpus, store, raw) as site:
         site.impair(Link(args.delay, args.loss, args.rate))
         for name in names:
             machine = Machine.stock(JOURNEYS[name], disk_of(name), args.smp)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import images, kernel
 from .checks import Checks
-from .host import HostError
+from .host import Boot, HostError, clock_options
 from .monitor import MIGRATION_PORT, Instance, Machine
 from .options import built, framed, monitor_of, parser
 from .site import Link, Site
@@ -92,13 +92,14 @@ def report(checks: Checks, statistics: dict, witness: dict[str, str]) -> None:
 
 def tell(args: argparse.Namespace, folder: Path, checks: Checks) -> None:
     """The whole story."""
-    monitor = monitor_of(args)
+    monitor, labtool = monitor_of(args), built(args, "lab/labtool")
     linux = kernel.obtain(args.refresh_kernel)
     witness = built(args, "guest/witness.elf")
     print(f"Two emulated hosts are booting: a is {args.cpu_a}, b is {args.cpu_b}.", flush=True)
-    initrd = images.host_initrd(folder, linux, built(args, "lab/labtool"), monitor.programs(),
+    initrd = images.host_initrd(folder, linux, labtool, monitor.programs(),
                                 {"witness.elf": witness})
-    with Site(folder, linux, initrd, {"a": args.cpu_a, "b": args.cpu_b}) as site:
+    boot = Boot(linux.image, initrd, clock_options(labtool))
+    with Site(folder, boot, {"a": args.cpu_a, "b": args.cpu_b}) as site:
         site.impair(Link(args.delay, args.loss, args.rate))
         site.align_clocks()
         words = f"static_mib={args.static_mib} ws_mib={args.ws_mib} rate={args.rate_mib}"

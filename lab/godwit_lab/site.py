@@ -14,8 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .host import Host, HostError, Plan
-from .kernel import Kernel
+from .host import Boot, Host, HostError, Plan
 
 NETWORKS = ("lan", "san")
 STORE_ADDRESS, A_ADDRESS, B_ADDRESS = 9, 1, 2
@@ -70,11 +69,10 @@ def hub(folder: Path, network: int, hosts: tuple[str, ...]) -> list[str]:
 class Site:
     """A running lab. Use as a context: leaving it ends every host it started."""
 
-    def __init__(self, folder: Path, kernel: Kernel, initrd: Path, cpus: dict[str, str],
+    def __init__(self, folder: Path, boot: Boot, cpus: dict[str, str],
                  store_disk: Path | None = None, raw_disk: Path | None = None) -> None:
         self.folder = folder
-        self._kernel = kernel
-        self._initrd = initrd
+        self._boot = boot
         self._has_storage = store_disk is not None
         shared = [raw_disk] if raw_disk else []
         self._plans = [Plan("store", "EPYC", STORE_ADDRESS,
@@ -103,7 +101,7 @@ class Site:
             host.kill()
 
     def _start(self, plan: Plan) -> None:
-        self._hosts[plan.name] = Host(plan, self._kernel.image, self._initrd, self.folder)
+        self._hosts[plan.name] = Host(plan, self._boot, self.folder)
         if plan.name == "store":
             self._wait_for_cables()
 

@@ -14,5 +14,6 @@ int cmd_echo(int argc, char **argv);
 int cmd_mount_nfs(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_qmp(int argc, char **argv);
+int cmd_tsc(int argc, char **argv);
 
 #endif

@@ -7,9 +7,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bitmap.h"
@@ -304,6 +308,59 @@ static void bad_machines_are_refused(void **state)
     rig_fini(&r);
 }
 
+/* ---- without /dev/kvm ---- */
+
+/* In a child: hv_vm_new after `spoil` must fail with code and say the words. */
+static void cannot_open(bool (*spoil)(void), int code, const char *words)
+{
+    pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        const struct guest_mem_config mc = {.size = RIG_SIZE, .low_max = RIG_LOW};
+        struct hv_vm_config c = {.vcpus = 1};
+        struct err e = ERR_INIT;
+        struct hv_vm *vm;
+
+        if (!spoil())
+            _exit(77);
+        if (guest_mem_new(&mc, &c.mem, &e) < 0)
+            _exit(3);
+        if (hv_vm_new(&c, &vm, &e) != code)
+            _exit(1);
+        _exit(strstr(e.text, words) ? 0 : 2);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static bool be_nobody(void)
+{
+    return geteuid() == 0 && setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 &&
+           setresuid(65534, 65534, 65534) == 0 && access("/dev/kvm", R_OK | W_OK) != 0;
+}
+
+static bool hide_dev(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", "/dev", "tmpfs", 0, NULL) == 0;
+}
+
+/* nobody has no detached tmpfs either: memory must come from a memfd then. */
+static void without_permission_it_says_what_to_do(void **state)
+{
+    cannot_open(be_nobody, -EACCES, "usermod -aG kvm");
+}
+
+static void without_a_device_it_says_what_to_do(void **state)
+{
+    cannot_open(hide_dev, -ENOENT, "modprobe kvm_intel");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +374,8 @@ int main(void)
         cmocka_unit_test(dirty_pages_are_seen_until_cleared),
         cmocka_unit_test(dirty_ranges_are_checked),
         cmocka_unit_test(bad_machines_are_refused),
+        cmocka_unit_test(without_permission_it_says_what_to_do),
+        cmocka_unit_test(without_a_device_it_says_what_to_do),
     };
 
     return rig_skip() ? 77 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ void blk_request_end(struct blk_request *r, uint8_t status)
     struct blk *b = r->blk;
 
     if (r->epoch == b->v.epoch) {
-        *r->status_host = status;
+        __atomic_store_n(r->status_host, status, __ATOMIC_RELAXED);
         guest_mem_mark(b->v.mem, r->status_gpa, 1);
         virtq_push(&b->v.queues[0], r->chain.head, r->written + 1);
         b->completed = true;

@@ -273,7 +273,7 @@ uint16_t driver_add(struct driver *g, uint32_t queue, const struct driver_seg *s
 
     assert_true(n <= DRIVER_SEGS);
     head = g->indirect ? add_indirect(g, queue, segs, n) : add_direct(g, queue, segs, n);
-    a->ring[q->avail_idx % q->size] = head;
+    __atomic_store_n(&a->ring[q->avail_idx % q->size], head, __ATOMIC_RELAXED);
     __atomic_store_n(&a->idx, ++q->avail_idx, __ATOMIC_RELEASE);
     return head;
 }
@@ -299,7 +299,7 @@ bool driver_used(struct driver *g, uint32_t queue, struct vring_used_elem *out)
         return false;
     *out = u->ring[q->last_used++ % q->size];
     if (g->event_idx)
-        driver_avail(g, queue)->ring[q->size] = q->last_used;
+        __atomic_store_n(&driver_avail(g, queue)->ring[q->size], q->last_used, __ATOMIC_RELAXED);
     return true;
 }
 

@@ -107,7 +107,7 @@ static uint64_t header_of(uint32_t i)
 
 static uint8_t status_of(struct fixture *f, uint32_t i)
 {
-    return *(uint8_t *)driver_ram(&f->g, header_of(i) + 16);
+    return __atomic_load_n((uint8_t *)driver_ram(&f->g, header_of(i) + 16), __ATOMIC_ACQUIRE);
 }
 
 /* Makes a request available with n data segments; its number. */

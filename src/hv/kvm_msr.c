@@ -7,6 +7,7 @@
  * manifest can say what was left out.  From then on every MSR of the list must load everywhere.
  */
 #include <errno.h>
+#include <asm/kvm_para.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,41 +75,51 @@ struct cpuid_bit {
     uint32_t mask;
 };
 
-/* clang-format off: it would break these over four lines each */
+/* clang-format off: one row, one line */
 #define NEVER       {0, 0, 0, 0}
 #define LEAF7_B(m)  {7, 0, 'b', (m)}
 #define LEAF7_C(m)  {7, 0, 'c', (m)}
-/* clang-format on */
+#define KVM_A(bit)  {0x40000001, 0, 'a', 1U << (bit)}
 
 static const struct {
     uint32_t first, last;
     struct cpuid_bit needs;
 } conditional[] = {
-    {0x000000c1, 0x000000c8, NEVER                 }, /* PMU counters */
-    {0x00000186, 0x0000018d, NEVER                 },
-    {0x00000309, 0x0000030c, NEVER                 },
-    {0x00000345, 0x00000345, NEVER                 }, /* PERF_CAPABILITIES */
-    {0x0000038d, 0x00000390, NEVER                 },
-    {0x000003f1, 0x000003f2, NEVER                 }, /* PEBS */
-    {0x000004c1, 0x000004c8, NEVER                 },
-    {0x00000600, 0x00000600, NEVER                 }, /* DS_AREA */
-    {0xc0000300, 0xc0000303, NEVER                 },
-    {0xc0010000, 0xc0010007, NEVER                 },
-    {0xc0010200, 0xc001020b, NEVER                 },
-    {0x00000480, 0x00000493, NEVER                 }, /* VMX capabilities */
-    {0xc0000104, 0xc0000104, NEVER                 }, /* SVM: TSC_RATIO */
-    {0xc0010117, 0xc0010117, NEVER                 }, /* VM_HSAVE_PA */
-    {0x00000560, 0x0000058f, NEVER                 }, /* processor trace */
-    {0x0000009e, 0x0000009e, NEVER                 }, /* SMBASE: no SMM */
-    {0x0000008c, 0x0000008f, NEVER                 }, /* SGX */
-    {0x000000e1, 0x000000e1, LEAF7_C(1U << 5)      }, /* UMWAIT_CONTROL: WAITPKG */
-    {0x00000122, 0x00000122, LEAF7_B(1U << 11)     }, /* TSX_CTRL: RTM */
+    {0x000000c1, 0x000000c8, NEVER}, /* PMU counters */
+    {0x00000186, 0x0000018d, NEVER},
+    {0x00000309, 0x0000030c, NEVER},
+    {0x00000345, 0x00000345, NEVER}, /* PERF_CAPABILITIES */
+    {0x0000038d, 0x00000390, NEVER},
+    {0x000003f1, 0x000003f2, NEVER}, /* PEBS */
+    {0x000004c1, 0x000004c8, NEVER},
+    {0x00000600, 0x00000600, NEVER}, /* DS_AREA */
+    {0xc0000300, 0xc0000303, NEVER},
+    {0xc0010000, 0xc0010007, NEVER},
+    {0xc0010200, 0xc001020b, NEVER},
+    {0x00000480, 0x00000493, NEVER}, /* VMX capabilities */
+    {0xc0000104, 0xc0000104, NEVER}, /* SVM: TSC_RATIO */
+    {0xc0010117, 0xc0010117, NEVER}, /* VM_HSAVE_PA */
+    {0x00000560, 0x0000058f, NEVER}, /* processor trace */
+    {0x0000009e, 0x0000009e, NEVER}, /* SMBASE: no SMM */
+    {0x0000008c, 0x0000008f, NEVER}, /* SGX */
+    {0x000000e1, 0x000000e1, LEAF7_C(1U << 5)}, /* UMWAIT_CONTROL: WAITPKG */
+    {0x00000122, 0x00000122, LEAF7_B(1U << 11)}, /* TSX_CTRL: RTM */
     {0x000001c4, 0x000001c5, {0xd, 1, 'a', 1U << 4}}, /* XFD */
-    {0x000006a0, 0x000006a8, NEVER                 }, /* CET */
-    {0x00000d90, 0x00000d90, NEVER                 }, /* BNDCFGS: MPX */
+    {0x000006a0, 0x000006a8, NEVER}, /* CET */
+    {0x00000d90, 0x00000d90, NEVER}, /* BNDCFGS: MPX */
     {0x00000da0, 0x00000da0, {0xd, 1, 'a', 1U << 3}}, /* XSS: XSAVES */
-    {0x40000000, 0x400001ff, NEVER                 }, /* Hyper-V */
+    {0x00000011, 0x00000012, KVM_A(KVM_FEATURE_CLOCKSOURCE)}, /* kvmclock and its kind:
+                                                  older kernels refuse even a zero */
+    {0x4b564d00, 0x4b564d01, KVM_A(KVM_FEATURE_CLOCKSOURCE2)},
+    {0x4b564d02, 0x4b564d02, KVM_A(KVM_FEATURE_ASYNC_PF)},
+    {0x4b564d03, 0x4b564d03, KVM_A(KVM_FEATURE_STEAL_TIME)},
+    {0x4b564d04, 0x4b564d04, KVM_A(KVM_FEATURE_PV_EOI)},
+    {0x4b564d05, 0x4b564d05, KVM_A(KVM_FEATURE_POLL_CONTROL)},
+    {0x4b564d06, 0x4b564d07, KVM_A(KVM_FEATURE_ASYNC_PF_INT)},
+    {0x4b564d08, 0x4b564d08, KVM_A(KVM_FEATURE_MIGRATION_CONTROL)},
+    {0x40000000, 0x400001ff, NEVER}, /* Hyper-V */
 };
+/* clang-format on */
 
 /* What KVM keeps for a guest and yet does not list as to be saved. */
 static const struct {

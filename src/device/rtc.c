@@ -56,6 +56,7 @@ enum {
 #define ANY       0xc0   /* alarm: matches every value */
 #define UIP_NS    244000 /* update in progress is seen so long before the update */
 #define DAY_S     86400
+#define EPOCH_S   2208988800ULL /* from 1900, where guest time starts, to 1970: whole days */
 
 /* CMOS memory sizes, as PC firmware leaves them for those who ask. */
 #define CMOS_BASE_KB   0x15
@@ -77,10 +78,15 @@ static bool frozen(const struct rtc *r)
     return r->s.cmos[REG_B] & B_SET;
 }
 
-/* The guest's time, nanoseconds since 1970. */
+static uint64_t host_now(void)
+{
+    return clock_realtime_ns() + EPOCH_S * NS_PER_S;
+}
+
+/* The guest's time, nanoseconds since 1900: on the way to a date it may set any century. */
 static uint64_t guest_now(const struct rtc *r)
 {
-    return frozen(r) ? r->s.frozen_ns : clock_realtime_ns() + r->s.offset_ns;
+    return frozen(r) ? r->s.frozen_ns : host_now() + r->s.offset_ns;
 }
 
 static void set_guest_now(struct rtc *r, uint64_t ns)
@@ -88,7 +94,7 @@ static void set_guest_now(struct rtc *r, uint64_t ns)
     if (frozen(r))
         r->s.frozen_ns = ns;
     else
-        r->s.offset_ns = ns - clock_realtime_ns();
+        r->s.offset_ns = ns - host_now();
     r->s.seen_ns = ns;
 }
 
@@ -208,7 +214,7 @@ static uint64_t next_event(const struct rtc *r, uint64_t now)
 static void arm_timer(struct rtc *r, uint64_t now)
 {
     uint64_t next = r->running ? next_event(r, now) : 0;
-    uint64_t host = next ? next - r->s.offset_ns : 0;
+    uint64_t host = next ? next - r->s.offset_ns - EPOCH_S * NS_PER_S : 0;
     struct itimerspec t = {
         .it_value = {.tv_sec = (time_t)(host / NS_PER_S), .tv_nsec = (long)(host % NS_PER_S)}
     };
@@ -246,7 +252,7 @@ static void timer_fired(void *opaque, uint32_t events)
 
 static void broken_down(uint64_t ns, struct tm *tm)
 {
-    time_t t = (time_t)(ns / NS_PER_S);
+    time_t t = (time_t)(ns / NS_PER_S - EPOCH_S);
 
     if (!gmtime_r(&t, tm))
         *tm = (struct tm){.tm_mday = 1, .tm_year = 70};
@@ -309,8 +315,8 @@ static void write_time(struct rtc *r, uint8_t reg, uint8_t v)
     default: /* the day of the week follows from the date */
         return;
     }
-    t = timegm(&tm);
-    if (t >= 0)
+    t = timegm(&tm) + (time_t)EPOCH_S;
+    if (t >= 0 && t <= (time_t)(UINT64_MAX / NS_PER_S) - 1)
         set_guest_now(r, (uint64_t)t * NS_PER_S + now % NS_PER_S);
 }
 

@@ -14,8 +14,8 @@ struct rtc_state {
     uint8_t index;               /* last written to port 0x70, NMI mask bit included */
     uint8_t cmos[RTC_CMOS_SIZE]; /* registers A to D, alarm and memory; time bytes are not used */
     uint64_t offset_ns;          /* two's complement: guest time - CLOCK_REALTIME */
-    uint64_t frozen_ns;          /* the guest's time while register B's SET bit holds it */
-    uint64_t seen_ns;            /* guest time up to which the flags of register C are right */
+    uint64_t frozen_ns; /* the guest's time (since 1900) while register B's SET bit holds it */
+    uint64_t seen_ns;   /* guest time (since 1900) up to which the flags of register C are right */
 };
 
 extern const struct state_desc rtc_state_desc;

@@ -17,7 +17,6 @@
 _Static_assert(sizeof(struct kvm_regs) == 144 && sizeof(struct x86_regs) == 144, "kvm_regs");
 _Static_assert(offsetof(struct kvm_regs, rsp) == offsetof(struct x86_regs, rsp), "kvm_regs.rsp");
 _Static_assert(offsetof(struct kvm_regs, rip) == offsetof(struct x86_regs, rip), "kvm_regs.rip");
-_Static_assert(sizeof(struct kvm_cpuid_entry2) == 40, "kvm_cpuid_entry2");
 _Static_assert(sizeof(struct kvm_segment) == 24, "kvm_segment");
 _Static_assert(sizeof(struct kvm_dtable) == 16, "kvm_dtable");
 _Static_assert(sizeof(struct kvm_sregs) == 312, "kvm_sregs");
@@ -26,102 +25,6 @@ _Static_assert(sizeof(struct kvm_lapic_state) == sizeof(((struct x86_vcpu_state 
                "kvm_lapic_state");
 _Static_assert(sizeof(struct kvm_vcpu_events) == 64, "kvm_vcpu_events");
 _Static_assert(sizeof(struct kvm_debugregs) == 128, "kvm_debugregs");
-_Static_assert(sizeof(struct kvm_xcrs) == 392, "kvm_xcrs");
-_Static_assert(sizeof(struct kvm_xsave) == 4096, "kvm_xsave");
-_Static_assert(sizeof(((struct x86_vcpu_state *)0)->xcrs) / 8 == KVM_MAX_XCRS, "xcrs");
-
-/* XSAVE header: SDM vol. 1, 13.4.2. */
-#define XSAVE_MXCSR    24
-#define XSAVE_HEADER   512
-#define XSAVE_MIN      576
-#define XSTATE_X87_SSE 3ULL
-
-/* ---- CPUID ---- */
-
-struct cpuid_room {
-    union {
-        struct kvm_cpuid2 h;
-        uint8_t room[sizeof(struct kvm_cpuid2) + X86_CPUID_MAX * sizeof(struct kvm_cpuid_entry2)];
-    };
-};
-
-/* What KVM provides by its irqchip and does not (or did not always) list. */
-static void add_unlisted(const struct hv_vm *vm, struct x86_cpuid *c)
-{
-    const uint32_t x2apic = 1U << 21, tsc_deadline = 1U << 24, hypervisor = 1U << 31;
-
-    for (uint32_t i = 0; i < c->n; i++) {
-        if (c->entries[i].function != 1)
-            continue;
-        c->entries[i].ecx |= x2apic | hypervisor;
-        if (kvm_ioctl_value(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
-            c->entries[i].ecx |= tsc_deadline;
-    }
-}
-
-int hv_vm_supported_cpuid(struct hv_vm *vm, struct x86_cpuid *out, struct err *e)
-{
-    struct cpuid_room c = {.h.nent = X86_CPUID_MAX};
-    int rc = kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, &c);
-
-    if (rc < 0)
-        return err_set_errno(e, rc, STAGE, "the CPUID leaves that KVM offers");
-    memset(out, 0, sizeof(*out));
-    for (uint32_t i = 0; i < c.h.nent && i < X86_CPUID_MAX; i++) {
-        const struct kvm_cpuid_entry2 *k = &c.h.entries[i];
-        out->entries[out->n++] = (struct x86_cpuid_entry){
-            .function = k->function,
-            .index = k->index,
-            .flags = k->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-            .eax = k->eax,
-            .ebx = k->ebx,
-            .ecx = k->ecx,
-            .edx = k->edx,
-        };
-    }
-    add_unlisted(vm, out);
-    return 0;
-}
-
-/* XCR0 bits from leaf 0xD subleaf 0: the components that KVM_GET_XSAVE may show.  Supervisor states
- * (subleaf 1) are not in that area. */
-static uint64_t xcr0_mask(const struct x86_cpuid *cpuid)
-{
-    for (uint32_t i = 0; i < cpuid->n; i++) {
-        const struct x86_cpuid_entry *c = &cpuid->entries[i];
-        if (c->function == 0xd && c->index == 0)
-            return c->eax | (uint64_t)c->edx << 32 | XSTATE_X87_SSE;
-    }
-    return XSTATE_X87_SSE;
-}
-
-int kvm_vcpu_cpuid(struct hv_vcpu *v, const struct x86_cpuid *cpuid, struct err *e)
-{
-    struct cpuid_room c = {.h.nent = cpuid->n};
-    int rc;
-
-    if (cpuid->n > X86_CPUID_MAX)
-        return err_set(e, -EINVAL, STAGE, "vCPU %u: %u CPUID leaves, at most %u", v->index,
-                       cpuid->n, X86_CPUID_MAX);
-    for (uint32_t i = 0; i < cpuid->n; i++) {
-        const struct x86_cpuid_entry *s = &cpuid->entries[i];
-        c.h.entries[i] = (struct kvm_cpuid_entry2){
-            .function = s->function,
-            .index = s->index,
-            .flags = s->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-            .eax = s->eax,
-            .ebx = s->ebx,
-            .ecx = s->ecx,
-            .edx = s->edx,
-        };
-    }
-    rc = kvm_ioctl(v->fd, KVM_SET_CPUID2, &c);
-    if (rc < 0)
-        return err_set_errno(e, rc, STAGE, "vCPU %u: KVM refuses its CPUID", v->index);
-    v->cpuid = *cpuid;
-    v->xcr0_mask = xcr0_mask(cpuid);
-    return 0;
-}
 
 /* ---- general and system registers ---- */
 
@@ -259,126 +162,6 @@ int hv_vcpu_set_regs(struct hv_vcpu *v, const struct x86_regs *regs, const struc
     return rc < 0 ? err_set_errno(e, rc, STAGE, "vCPU %u: KVM refuses the registers", v->index) : 0;
 }
 
-/* ---- XCRs and XSAVE ---- */
-
-static int get_xcrs(struct hv_vcpu *v, struct x86_vcpu_state *s)
-{
-    struct kvm_xcrs k = {0};
-    int rc = kvm_ioctl(v->fd, KVM_GET_XCRS, &k);
-
-    if (rc < 0)
-        return rc;
-    s->nxcrs = k.nr_xcrs < KVM_MAX_XCRS ? k.nr_xcrs : KVM_MAX_XCRS;
-    for (uint32_t i = 0; i < s->nxcrs; i++) {
-        s->xcr_index[i] = k.xcrs[i].xcr;
-        s->xcrs[i] = k.xcrs[i].value;
-    }
-    return 0;
-}
-
-static int set_xcrs(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e)
-{
-    struct kvm_xcrs k = {.nr_xcrs = s->nxcrs};
-    int rc;
-
-    if (s->nxcrs > KVM_MAX_XCRS)
-        return err_set(e, -EPROTO, STAGE, "vCPU %u: %u XCRs", v->index, s->nxcrs);
-    if (s->nxcrs == 0)
-        return 0;
-    for (uint32_t i = 0; i < s->nxcrs; i++) {
-        k.xcrs[i].xcr = s->xcr_index[i];
-        k.xcrs[i].value = s->xcrs[i];
-    }
-    rc = kvm_ioctl(v->fd, KVM_SET_XCRS, &k);
-    if (rc < 0)
-        return err_set_errno(e, rc, STAGE,
-                             "vCPU %u: KVM refuses XCR%u = 0x%" PRIx64
-                             " (its CPUID shows 0x%" PRIx64 ")",
-                             v->index, s->xcr_index[0], s->xcrs[0], v->xcr0_mask);
-    return 0;
-}
-
-static uint64_t load64(const uint8_t *p)
-{
-    uint64_t x;
-
-    memcpy(&x, p, sizeof(x));
-    return x;
-}
-
-/* KVM may report components that the guest's CPUID does not show (PKRU, on some kernels) in their
- * initial state; another kernel would refuse them. */
-static void hide_unseen(const struct hv_vcpu *v, uint8_t *area)
-{
-    uint64_t bv = load64(area + XSAVE_HEADER) & v->xcr0_mask;
-
-    memcpy(area + XSAVE_HEADER, &bv, sizeof(bv));
-}
-
-static int get_xsave(struct hv_vcpu *v, struct x86_vcpu_state *s)
-{
-    int rc;
-
-    memset(s->xsave, 0, sizeof(s->xsave));
-    rc = kvm_ioctl(v->fd, v->vm->caps.xsave2 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, s->xsave);
-    if (rc < 0)
-        return rc;
-    s->xsave_size = v->vm->caps.xsave_size;
-    hide_unseen(v, s->xsave);
-    return 0;
-}
-
-static bool all_zero(const uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (p[i])
-            return false;
-    return true;
-}
-
-static int check_xsave(const struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e)
-{
-    uint64_t bv;
-
-    if (s->xsave_size < XSAVE_MIN || s->xsave_size > X86_XSAVE_MAX)
-        return err_set(e, -EPROTO, STAGE, "vCPU %u: an XSAVE area of %u bytes; %u to %u are valid",
-                       v->index, s->xsave_size, XSAVE_MIN, X86_XSAVE_MAX);
-    bv = load64(s->xsave + XSAVE_HEADER);
-    if (bv & ~v->xcr0_mask)
-        return err_set(e, -EPROTO, STAGE,
-                       "vCPU %u: XSTATE_BV 0x%" PRIx64 " has components 0x%" PRIx64
-                       " that its CPUID (0xD: 0x%" PRIx64 ") does not show",
-                       v->index, bv, bv & ~v->xcr0_mask, v->xcr0_mask);
-    if (!all_zero(s->xsave + XSAVE_HEADER + 8, XSAVE_MIN - XSAVE_HEADER - 8))
-        return err_set(e, -EPROTO, STAGE,
-                       "vCPU %u: the XSAVE header is not in standard format (XCOMP_BV 0x%" PRIx64
-                       ")",
-                       v->index, load64(s->xsave + XSAVE_HEADER + 8));
-    if (s->xsave_size > v->vm->caps.xsave_size &&
-        !all_zero(s->xsave + v->vm->caps.xsave_size, s->xsave_size - v->vm->caps.xsave_size))
-        return err_set(e, -ENOTSUP, STAGE, "vCPU %u: XSAVE state of %u bytes; this host holds %u",
-                       v->index, s->xsave_size, v->vm->caps.xsave_size);
-    return 0;
-}
-
-/* KVM reads as many bytes as KVM_CAP_XSAVE2 says, whatever the source had. */
-static int set_xsave(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e)
-{
-    uint8_t area[X86_XSAVE_MAX] = {0};
-    int rc = check_xsave(v, s, e);
-
-    if (rc < 0)
-        return rc;
-    memcpy(area, s->xsave, s->xsave_size);
-    rc = kvm_ioctl(v->fd, KVM_SET_XSAVE, area);
-    if (rc < 0)
-        return err_set_errno(
-            e, rc, STAGE,
-            "vCPU %u: KVM refuses the FPU state (XSTATE_BV 0x%" PRIx64 ", MXCSR 0x%" PRIx64 ")",
-            v->index, load64(area + XSAVE_HEADER), load64(area + XSAVE_MXCSR) & 0xffffffff);
-    return 0;
-}
-
 /* ---- events, debug registers ---- */
 
 static void from_kvm_events(const struct kvm_vcpu_events *k, struct x86_events *s)
@@ -496,9 +279,9 @@ static int get_chips_of(struct hv_vcpu *v, struct x86_vcpu_state *s, struct err 
     if (rc == 0)
         rc = kvm_ioctl(v->fd, KVM_GET_LAPIC, s->lapic);
     if (rc == 0)
-        rc = get_xcrs(v, s);
+        rc = kvm_xcrs_get(v, s);
     if (rc == 0)
-        rc = get_xsave(v, s);
+        rc = kvm_xsave_get(v, s);
     if (rc == 0)
         rc = get_debugregs(v, s);
     return rc < 0 ? err_set_errno(e, rc, STAGE, "vCPU %u: reading its state", v->index) : 0;
@@ -570,8 +353,8 @@ static int load(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e
 {
     int rc;
 
-    if ((rc = hv_vcpu_set_regs(v, &s->regs, &s->sregs, e)) < 0 || (rc = set_xcrs(v, s, e)) < 0 ||
-        (rc = set_xsave(v, s, e)) < 0 || (rc = set_lapic(v, s, e)) < 0 ||
+    if ((rc = hv_vcpu_set_regs(v, &s->regs, &s->sregs, e)) < 0 || (rc = kvm_xcrs_set(v, s, e)) < 0 ||
+        (rc = kvm_xsave_set(v, s, e)) < 0 || (rc = set_lapic(v, s, e)) < 0 ||
         (rc = set_msrs(v, s, e)) < 0)
         return rc;
     rc = set_debugregs(v, s);

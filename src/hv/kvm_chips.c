@@ -39,8 +39,8 @@ static void to_kvm_ioapic(const struct x86_ioapic *s, struct kvm_ioapic_state *k
     X(count)                                                                                       \
     X(latched_count)                                                                               \
     X(count_latched)                                                                               \
-    X(status_latched) X(status) X(read_state) X(write_state) X(write_latch) X(rw_mode) X(mode)     \
-        X(bcd) X(gate)
+    X(status_latched)                                                                              \
+    X(status) X(read_state) X(write_state) X(write_latch) X(rw_mode) X(mode) X(bcd) X(gate)
 
 static void from_kvm_pit(const struct kvm_pit_state2 *k, struct x86_pit *s)
 {

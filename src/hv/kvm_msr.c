@@ -75,7 +75,7 @@ struct cpuid_bit {
     uint32_t mask;
 };
 
-/* clang-format off: one row, one line */
+/* clang-format off */
 #define NEVER       {0, 0, 0, 0}
 #define LEAF7_B(m)  {7, 0, 'b', (m)}
 #define LEAF7_C(m)  {7, 0, 'c', (m)}
@@ -109,7 +109,7 @@ static const struct {
     {0x00000d90, 0x00000d90, NEVER}, /* BNDCFGS: MPX */
     {0x00000da0, 0x00000da0, {0xd, 1, 'a', 1U << 3}}, /* XSS: XSAVES */
     {0x00000011, 0x00000012, KVM_A(KVM_FEATURE_CLOCKSOURCE)}, /* kvmclock and its kind:
-                                                  older kernels refuse even a zero */
+  older kernels refuse even a zero */
     {0x4b564d00, 0x4b564d01, KVM_A(KVM_FEATURE_CLOCKSOURCE2)},
     {0x4b564d02, 0x4b564d02, KVM_A(KVM_FEATURE_ASYNC_PF)},
     {0x4b564d03, 0x4b564d03, KVM_A(KVM_FEATURE_STEAL_TIME)},

@@ -3,7 +3,9 @@
  *
  *   kvm.c         /dev/kvm, capabilities, the VM, its memory slots
  *   kvm_vcpu.c    a vCPU: run, exits, kick
- *   kvm_x86_64.c  registers and the whole vCPU state
+ *   kvm_x86_64.c  registers, events, and the whole vCPU state
+ *   kvm_cpuid.c   CPUID
+ *   kvm_xsave.c   XCR0 and the XSAVE area
  *   kvm_msr.c     which MSRs a machine has; get and set with names
  *   kvm_clock.c   kvmclock and the TSCs, moved together
  *   kvm_chips.c   PIC, IOAPIC, PIT
@@ -71,6 +73,12 @@ int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_ioctl_value(int fd, unsigned long request, unsigned long value);
 
 int kvm_vcpu_cpuid(struct hv_vcpu *v, const struct x86_cpuid *cpuid, struct err *e);
+/* 0 or -errno without a text; set: with one. */
+int kvm_xcrs_get(struct hv_vcpu *v, struct x86_vcpu_state *s);
+int kvm_xcrs_set(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e);
+int kvm_xsave_get(struct hv_vcpu *v, struct x86_vcpu_state *s);
+int kvm_xsave_set(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e);
+
 void kvm_vcpu_free(struct hv_vcpu *v);
 int kvm_vcpu_snapshot(struct hv_vcpu *v, struct err *e);
 

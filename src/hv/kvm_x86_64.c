@@ -353,9 +353,9 @@ static int load(struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e
 {
     int rc;
 
-    if ((rc = hv_vcpu_set_regs(v, &s->regs, &s->sregs, e)) < 0 || (rc = kvm_xcrs_set(v, s, e)) < 0 ||
-        (rc = kvm_xsave_set(v, s, e)) < 0 || (rc = set_lapic(v, s, e)) < 0 ||
-        (rc = set_msrs(v, s, e)) < 0)
+    if ((rc = hv_vcpu_set_regs(v, &s->regs, &s->sregs, e)) < 0 ||
+        (rc = kvm_xcrs_set(v, s, e)) < 0 || (rc = kvm_xsave_set(v, s, e)) < 0 ||
+        (rc = set_lapic(v, s, e)) < 0 || (rc = set_msrs(v, s, e)) < 0)
         return rc;
     rc = set_debugregs(v, s);
     if (rc < 0)

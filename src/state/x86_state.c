@@ -1,17 +1,21 @@
-/* Field tables of x86_state.h: every field by name, so that a stream can be read without a table. */
+/* Field tables of x86_state.h: every field by name, so that a stream can be read without a table.
+ */
 #include "state/x86_state.h"
 
 /* A struct embedded once, where FIELD_STRUCTS takes an array. */
 #define FIELD_ONE(s, f, desc)                                                                      \
-    {.name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = 1,                       \
-     .size = sizeof(((s *)0)->f), .len_offset = -1, .since = 1, .sub = (desc)}
+    {                                                                                              \
+        .name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = 1,                    \
+        .size = sizeof(((s *)0)->f), .len_offset = -1, .since = 1, .sub = (desc)                   \
+    }
 
 #define U8(f)  FIELD(S, FIELD_U8, f)
 #define U16(f) FIELD(S, FIELD_U16, f)
 #define U32(f) FIELD(S, FIELD_U32, f)
 #define U64(f) FIELD(S, FIELD_U64, f)
 
-/* clang-format off: one line of a table is one line of its struct */
+/* A line of a table is a line of its struct. */
+/* clang-format off */
 
 #define S struct x86_cpuid_entry
 static const struct field cpuid_entry_fields[] = {

@@ -1,6 +1,8 @@
 /*
- * XCR0 and the XSAVE area.  Judged against the vCPU's own CPUID both ways: what it does not show is
- * taken out when saving, and refused when loading, whatever this host's KVM would let through.
+ * XCR0 and the XSAVE area.  Judged both ways against what the guest can have put there: the
+ * components that its CPUID shows, and those it has enabled in XCR0 nevertheless (where user mode
+ * reads the host's own CPUID, it can; XCR0 is loaded first, and KVM judges it).  All else is taken
+ * out when saving, and refused when loading.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -62,15 +64,26 @@ static uint64_t load64(const uint8_t *p)
     return x;
 }
 
-/* KVM may report components that the guest's CPUID does not show (PKRU, on some kernels) in their
- * initial state; another kernel would refuse them. */
-static void hide_unseen(const struct hv_vcpu *v, uint8_t *area)
+static uint64_t components(const struct hv_vcpu *v, const struct x86_vcpu_state *s)
 {
-    uint64_t bv = load64(area + XSAVE_HEADER) & v->xcr0_mask;
+    uint64_t mask = v->xcr0_mask;
 
-    memcpy(area + XSAVE_HEADER, &bv, sizeof(bv));
+    for (uint32_t i = 0; i < s->nxcrs; i++)
+        if (s->xcr_index[i] == 0)
+            mask |= s->xcrs[i];
+    return mask;
 }
 
+/* KVM may report components that the guest cannot have used (PKRU, on some kernels) in their
+ * initial state; another kernel would refuse them. */
+static void hide_unseen(const struct hv_vcpu *v, struct x86_vcpu_state *s)
+{
+    uint64_t bv = load64(s->xsave + XSAVE_HEADER) & components(v, s);
+
+    memcpy(s->xsave + XSAVE_HEADER, &bv, sizeof(bv));
+}
+
+/* After kvm_xcrs_get. */
 int kvm_xsave_get(struct hv_vcpu *v, struct x86_vcpu_state *s)
 {
     int rc;
@@ -80,7 +93,7 @@ int kvm_xsave_get(struct hv_vcpu *v, struct x86_vcpu_state *s)
     if (rc < 0)
         return rc;
     s->xsave_size = v->vm->caps.xsave_size;
-    hide_unseen(v, s->xsave);
+    hide_unseen(v, s);
     return 0;
 }
 
@@ -94,17 +107,17 @@ static bool all_zero(const uint8_t *p, size_t n)
 
 static int check_xsave(const struct hv_vcpu *v, const struct x86_vcpu_state *s, struct err *e)
 {
-    uint64_t bv;
+    uint64_t bv, valid = components(v, s);
 
     if (s->xsave_size < XSAVE_MIN || s->xsave_size > X86_XSAVE_MAX)
         return err_set(e, -EPROTO, STAGE, "vCPU %u: an XSAVE area of %u bytes; %u to %u are valid",
                        v->index, s->xsave_size, XSAVE_MIN, X86_XSAVE_MAX);
     bv = load64(s->xsave + XSAVE_HEADER);
-    if (bv & ~v->xcr0_mask)
+    if (bv & ~valid)
         return err_set(e, -EPROTO, STAGE,
                        "vCPU %u: XSTATE_BV 0x%" PRIx64 " has components 0x%" PRIx64
-                       " that its CPUID (0xD: 0x%" PRIx64 ") does not show",
-                       v->index, bv, bv & ~v->xcr0_mask, v->xcr0_mask);
+                       " that neither its CPUID (0xD: 0x%" PRIx64 ") nor its XCR0 has",
+                       v->index, bv, bv & ~valid, v->xcr0_mask);
     if (!all_zero(s->xsave + XSAVE_HEADER + 8, XSAVE_MIN - XSAVE_HEADER - 8))
         return err_set(e, -EPROTO, STAGE,
                        "vCPU %u: the XSAVE header is not in standard format (XCOMP_BV 0x%" PRIx64

@@ -2,13 +2,6 @@
  */
 #include "state/x86_state.h"
 
-/* A struct embedded once, where FIELD_STRUCTS takes an array. */
-#define FIELD_ONE(s, f, desc)                                                                      \
-    {                                                                                              \
-        .name = #f, .type = FIELD_STRUCT, .offset = offsetof(s, f), .count = 1,                    \
-        .size = sizeof(((s *)0)->f), .len_offset = -1, .since = 1, .sub = (desc)                   \
-    }
-
 #define U8(f)  FIELD(S, FIELD_U8, f)
 #define U16(f) FIELD(S, FIELD_U16, f)
 #define U32(f) FIELD(S, FIELD_U32, f)

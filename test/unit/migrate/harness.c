@@ -152,8 +152,16 @@ void pair_expect_moved(struct pair *p)
         fail_msg("%s", difference);
 }
 
+static bool sink_is_busy(struct pair *p)
+{
+    enum godwit_status s = p->sink ? pair_sink_stats(p).status : GODWIT_NONE;
+
+    return s == GODWIT_SETUP || s == GODWIT_ACTIVE;
+}
+
 void pair_expect_kept(struct pair *p)
 {
+    wait_until(!sink_is_busy(p));
     wait_until(!p->to.built);
     assert_false(p->world.broken);
     assert_int_equal(p->to.runs_count, 0);

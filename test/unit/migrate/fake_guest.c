@@ -483,6 +483,7 @@ static int sink_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], cons
     int ret = enter(g->slots, FAKE_READY, e);
 
     assert(g->built && peer);
+    memcpy(g->token, token, sizeof(g->token));
     g->ready = !ret;
     return ret;
 }

@@ -102,6 +102,7 @@ struct fake_sink {
     atomic_bool runs;
     bool was_running;
     atomic_int runs_count, discards;
+    uint8_t token[GODWIT_TOKEN_SIZE]; /* as ready got it */
     uint8_t state[FAKE_STATE_SIZE];
     size_t state_len;
 };

@@ -83,14 +83,21 @@ static uint32_t head_u32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static bool is_chosen(const struct proxy_rule *r, const struct flow *f, uint8_t byte)
+{
+    if (r->type)
+        return r->type == (f->pos ? f->head[0] : byte);
+    return r->record == f->record;
+}
+
 /* Follows one byte; true: the rule says that this one does not pass. */
 static bool follow(struct proxy *p, struct flow *f, bool is_cut_flow, uint8_t byte)
 {
     uint64_t hold = UINT64_MAX;
 
     /* A record's size is known from its first 16 bytes on; nothing is held back before that but
-     * its first byte. */
-    if (is_cut_flow && f->record == p->rule.record) {
+     * its first byte (which is its type). */
+    if (is_cut_flow && is_chosen(&p->rule, f, byte)) {
         if (p->rule.place == PROXY_BEFORE)
             hold = 0;
         else if (f->size)

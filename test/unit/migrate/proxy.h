@@ -25,8 +25,9 @@ enum proxy_place {
 
 struct proxy_rule {
     unsigned connection;
-    bool back; /* from the sink to the source */
-    unsigned record;
+    bool back;       /* from the sink to the source */
+    unsigned record; /* which one, counted from 0; or: */
+    uint32_t type;   /* the first of this type (0: by number) */
     enum proxy_place place;
     enum proxy_after after;
 };

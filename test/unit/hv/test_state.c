@@ -201,6 +201,41 @@ static void hostile_state_is_refused(void **state)
     rig_fini(&r);
 }
 
+/* A vCPU whose CPUID has no leaf 0xD; its guest enabled AVX all the same, where KVM lets it. */
+static void what_the_guest_enabled_moves(void **state)
+{
+    static struct x86_vcpu_state s, got;
+    const struct x86_cpuid none = {.n = 0};
+    const uint64_t with_avx = 7;
+    struct hv_vm_config c = {.vcpus = 1};
+    struct hv_vcpu *v;
+    struct rig r, b;
+    int rc;
+
+    rig_init(&r, 1);
+    memset(&b, 0, sizeof(b));
+    c.mem = r.mem;
+    rig_ok(&b, hv_vm_new(&c, &b.vm, &b.e));
+    rig_ok(&b, hv_vcpu_new(b.vm, 0, &none, &v, &b.e));
+    rig_ok(&b, hv_vm_msr_list(b.vm, v, &b.msrs, &b.left_out, &b.e));
+    rig_ok(&b, hv_vm_set_msr_list(b.vm, &b.msrs, &b.e));
+    rig_ok(&b, hv_vcpu_get_state(v, &s, &b.e));
+    memcpy(s.xsave + 512, &with_avx, sizeof(with_avx));
+    memset(s.xsave + 576, 0xa7, 256);                          /* YMM_Hi128: SDM vol. 1, 13.4.3 */
+    assert_int_equal(hv_vcpu_set_state(v, &s, &b.e), -EPROTO); /* XCR0 says it cannot be */
+    s.xcrs[0] = with_avx;
+    rc = hv_vcpu_set_state(v, &s, &b.e);
+    if (rc == 0) {
+        rig_ok(&b, hv_vcpu_get_state(v, &got, &b.e));
+        assert_memory_equal(got.xsave + 576, s.xsave + 576, 256);
+        assert_int_equal(got.xsave[512], with_avx);
+    } else {
+        assert_non_null(strstr(b.e.text, "XCR0 = 0x7")); /* this KVM does not let it */
+    }
+    hv_vm_free(b.vm);
+    rig_fini(&r);
+}
+
 static bool listed(const struct x86_msr_list *l, uint32_t msr)
 {
     for (uint32_t i = 0; i < l->n; i++)
@@ -473,6 +508,7 @@ int main(void)
         cmocka_unit_test(state_survives_a_move),
         cmocka_unit_test(reset_is_power_on),
         cmocka_unit_test(hostile_state_is_refused),
+        cmocka_unit_test(what_the_guest_enabled_moves),
         cmocka_unit_test(msr_list_holds_what_can_be_moved),
         cmocka_unit_test(chips_survive_a_move),
         cmocka_unit_test(a_line_reaches_the_ioapic),

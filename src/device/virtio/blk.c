@@ -46,9 +46,10 @@ void blk_request_end(struct blk_request *r, uint8_t status)
         virtq_push(&b->v.queues[0], r->chain.head, r->written + 1);
         b->completed = true;
     }
-    b->in_flight--;
     r->next = b->free;
     b->free = r;
+    if (--b->in_flight == 0)
+        pthread_cond_broadcast(&b->v.drained);
 }
 
 static bool take_next(struct blk *b)

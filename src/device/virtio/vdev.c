@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +15,8 @@
 
 #define STAGE  "virtio"
 #define BIT(n) (1ULL << (n))
+
+#define DRAIN_NS (2 * NS_PER_S)
 
 #define FEATURES_ALWAYS                                                                            \
     (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC))
@@ -46,6 +49,7 @@ int vdev_init(struct virtio_device *v, const struct virtio_type *type, const str
     v->vm = env->vm;
     v->loop = env->loop;
     v->offered = offered | FEATURES_ALWAYS;
+    pthread_cond_init(&v->drained, NULL);
     for (uint32_t i = 0; i < VIRTIO_QUEUES_MAX; i++) {
         v->doorbells[i] = -1;
         virtq_init(&v->queues[i], env->mem, type->queue_size[i]);
@@ -63,6 +67,7 @@ void vdev_fini(struct virtio_device *v)
             close(v->doorbells[i]);
         v->doorbells[i] = -1;
     }
+    pthread_cond_destroy(&v->drained);
 }
 
 void virtio_device_free(struct virtio_device *v)
@@ -234,6 +239,20 @@ void vdev_reset(struct virtio_device *v)
         virtq_reset(&v->queues[i]);
     if (v->type->reset)
         v->type->reset(v);
+}
+
+void vdev_power_on(struct virtio_device *v)
+{
+    uint64_t deadline = clock_now_ns() + DRAIN_NS;
+    struct timespec until = {.tv_sec = (time_t)(deadline / NS_PER_S),
+                             .tv_nsec = (long)(deadline % NS_PER_S)};
+    int ret = 0;
+
+    while (ret == 0 && v->type->idle && !v->type->idle(v))
+        ret = pthread_cond_clockwait(&v->drained, &v->dev->lock, CLOCK_MONOTONIC, &until);
+    if (ret)
+        vdev_warn(v, "reset with requests in flight, which its storage does not end");
+    vdev_reset(v);
 }
 
 bool vdev_resetting(struct virtio_device *v)

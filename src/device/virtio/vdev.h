@@ -73,6 +73,7 @@ struct virtio_device {
     uint8_t config[VIRTIO_CONFIG_MAX];
     uint32_t config_len;
     uint64_t last_log_ns, unlogged;
+    pthread_cond_t drained; /* with the device lock: the type may have become idle */
 };
 
 /* For types. offered: VERSION_1, RING_EVENT_IDX and RING_INDIRECT_DESC are added. */
@@ -104,6 +105,9 @@ void vdev_set_status(struct virtio_device *v, uint8_t status);
 /* True while requests of before the last reset are under way. */
 bool vdev_resetting(struct virtio_device *v);
 void vdev_reset(struct virtio_device *v);
+/* vdev_reset for the board, which writes RAM anew afterwards: first waits, within a bound, for what
+ * still reaches into it.  Gives the lock up meanwhile. */
+void vdev_power_on(struct virtio_device *v);
 /* Half h (0, 1; others read zero) of the 64 feature bits. */
 uint32_t vdev_offered(const struct virtio_device *v, uint32_t half);
 uint32_t vdev_accepted_half(const struct virtio_device *v, uint32_t half);

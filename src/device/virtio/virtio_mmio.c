@@ -196,7 +196,7 @@ static void reset(struct device *d)
 {
     struct virtio_mmio *m = of(d);
 
-    vdev_reset(m->v);
+    vdev_power_on(m->v);
     forget(m);
     hv_irq_set_level(m->v->vm, m->gsi, false);
 }

@@ -350,7 +350,7 @@ static void reset(struct device *d)
 {
     struct virtio_pci *p = of_device(d);
 
-    vdev_reset(p->v);
+    vdev_power_on(p->v);
     forget_selects(p);
     pci_dev_reset(&p->pci);
 }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 MILLISECOND = 1_000_000
+PROMPT = 20 * MILLISECOND        # a round trip that bounds the error of an offset well enough
+ENOUGH = 25                      # answers for one offset
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,18 @@ class Samples:
         edges = [*times, end]
         return max(b - a for a, b in zip(edges, edges[1:])) / MILLISECOND
 
-    def offset(self, name: str, clock: str, start: int, end: int) -> float | None:
-        """A clock's offset from the ruler in an interval.
+    def prompt(self, name: str, start: int, end: int) -> list[Sample]:
+        """A machine's answers in an interval that tell its clock well: the shortest round trips.
 
-        Only the quarter with the shortest round trips counts: the others were held up on one of
-        their two ways, nobody knows which.
+        The others were held up on one of their two ways, nobody knows which.
         """
-        window = sorted(self.within(name, start, end), key=lambda s: s.round_trip)
-        best = window[:max(3, len(window) // 4)]
-        return median(s.offset(clock) for s in best) if len(best) >= 3 else None
+        good = [s for s in self.within(name, start, end) if s.round_trip <= PROMPT]
+        return sorted(good, key=lambda s: s.round_trip)[:ENOUGH]
+
+    def offset(self, name: str, clock: str, start: int, end: int) -> float | None:
+        """A clock's offset from the ruler in an interval; None if too few answers were prompt."""
+        best = self.prompt(name, start, end)
+        return median(s.offset(clock) for s in best) if len(best) == ENOUGH else None
 
     def moved(self, name: str, clock: str, before: tuple[int, int],
               after: tuple[int, int]) -> float | None:

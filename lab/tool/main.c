@@ -13,6 +13,7 @@ static const struct command {
     {"mount-nfs", "SERVER PATH DIR CLIENT",             cmd_mount_nfs},
     {"probe",     "INTERVAL_MS FILE NAME=ADDR:PORT...", cmd_probe    },
     {"qmp",       "SOCKET COMMAND...",                  cmd_qmp      },
+    {"tsc", "", cmd_tsc},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

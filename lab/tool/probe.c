@@ -132,6 +132,7 @@ int cmd_probe(int argc, char **argv)
         perror(argv[2]);
         return 1;
     }
+    setlinebuf(p.out); /* it is read while it grows */
     sigaction(SIGTERM, &term, NULL);
     run(&p, (int64_t)interval_ms * 1000000);
     return fclose(p.out) ? 1 : 0;

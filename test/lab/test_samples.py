@@ -53,6 +53,10 @@ def test_slow_answers_do_not_look_like_a_moved_clock() -> None:
     assert moved == pytest.approx(0, abs=0.01)
 
 
+def test_slow_answers_alone_tell_nothing() -> None:
+    assert record(slow_every=1).moved("guest", "realtime", BEFORE, AFTER) is None
+
+
 def test_the_hosts_own_difference_is_not_the_guests() -> None:
     samples = record(jump_ms=7, host_jump_ms=7)
     moved = samples.moved_against_hosts("guest", "realtime", ("a", "b"), BEFORE, AFTER)

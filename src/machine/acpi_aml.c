@@ -185,15 +185,16 @@ size_t aml_resources(struct aml *a)
 
 void aml_resources_end(struct aml *a, size_t mark)
 {
-    uint8_t size[3] = {OP_WORD};
+    uint8_t size[3];
     size_t len;
 
     writer_u8(&a->w, RES_END);
     writer_u8(&a->w, 0); /* checksum not used */
     len = a->code.len - mark;
+    size[0] = len > UINT8_MAX ? OP_WORD : OP_BYTE;
     size[1] = (uint8_t)len;
     size[2] = (uint8_t)(len >> 8);
-    insert(a, mark, size, sizeof(size));
+    insert(a, mark, size, len > UINT8_MAX ? 3 : 2);
     aml_end(a, mark);
 }
 

@@ -1,178 +1,114 @@
 #include "vmm/accept.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "block/image.h"
-#include "machine/board.h"
-#include "vmm/backends.h"
+#include "verdict/verdict.h"
+#include "vmm/accept_facts.h"
 #include "vmm/manifest.h"
 #include "vmm/monitor.h"
 
-/* Refusals are collected: a person mends all of them in one go. */
-struct refusals {
-    struct err *e;
-    int rc;
-};
+/* ---- what the command line said of the machine must be so ---- */
 
-static void refuse(struct refusals *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void refuse(struct refusals *r, const char *fmt, ...)
+static void accept_text(struct verdict *v, uint32_t given, const char *option, const char *mine,
+                        const char *theirs)
 {
-    char text[ERR_TEXT_MAX];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    if (r->rc == 0)
-        r->rc = err_set(r->e, -EINVAL, "manifest", "%s", text);
-    else
-        err_prefix(r->e, "%s; ", text);
+    if (given && strcmp(mine, theirs) != 0)
+        verdict_add(v, theirs, mine, "leave the option out here: the machine brings its own", "%s",
+                    option);
 }
 
-/* ---- this host's back-ends, by id ---- */
-
-static void accept_drive(struct refusals *r, const struct machine_config *mine, const char *id,
-                         struct machine_config *out)
+static void accept_number(struct verdict *v, uint32_t given, const char *option, uint64_t mine,
+                          uint64_t theirs, const char *unit)
 {
-    for (uint32_t i = 0; i < mine->ndrives; i++) {
-        if (!strcmp(mine->drives[i].id, id)) {
-            out->drives[out->ndrives++] = mine->drives[i];
-            return;
-        }
-    }
-    refuse(r, "the machine has a disk '%s' and this monitor no -drive id=%s: start it with -drive "
-              "file=PATH,id=%s", id, id, id);
+    char here[32], source[32];
+
+    if (!given || mine == theirs)
+        return;
+    snprintf(here, sizeof(here), "%llu%s", (unsigned long long)mine, unit);
+    snprintf(source, sizeof(source), "%llu%s", (unsigned long long)theirs, unit);
+    accept_text(v, 1, option, here, source);
 }
 
-static void accept_netdev(struct refusals *r, const struct machine_config *mine, const char *id,
-                          struct machine_config *out)
-{
-    for (uint32_t i = 0; i < mine->nnetdevs; i++) {
-        if (!strcmp(mine->netdevs[i].id, id)) {
-            out->netdevs[out->nnetdevs++] = mine->netdevs[i];
-            return;
-        }
-    }
-    refuse(r, "the machine has a network card on '%s' and this monitor no -netdev id=%s: start it "
-              "with -netdev tap,id=%s,ifname=NAME", id, id, id);
-}
-
-static void accept_backends(struct refusals *r, const struct machine_config *mine,
-                            struct machine_config *out)
-{
-    for (uint32_t i = 0; i < out->ndevices; i++) {
-        const struct device_config *d = &out->devices[i];
-
-        if (d->kind == DEVICE_BLK && out->ndrives < MACHINE_DRIVES_MAX)
-            accept_drive(r, mine, d->backend, out);
-        if (d->kind == DEVICE_NET && out->nnetdevs < MACHINE_NICS_MAX)
-            accept_netdev(r, mine, d->backend, out);
-    }
-}
-
-static void accept_disks(struct refusals *r, const struct monitor *m, const struct manifest *theirs)
-{
-    for (uint32_t i = 0; i < theirs->ndisks; i++) {
-        const struct manifest_disk *d = &theirs->disks[i];
-        const struct image *image = backends_image(&m->backends, d->id);
-
-        if (!image)
-            continue; /* not used by a device, or refused already */
-        if (image->size != d->size)
-            refuse(r, "disk '%s' has %llu bytes at the source and %llu here (%s): both sides must "
-                      "open the same image",
-                   d->id, (unsigned long long)d->size, (unsigned long long)image->size,
-                   image->path);
-        if (image->readonly != d->readonly)
-            refuse(r, "disk '%s' is %s at the source and %s here: use readonly=%s", d->id,
-                   d->readonly ? "read-only" : "writable", image->readonly ? "read-only" : "writable",
-                   d->readonly ? "on" : "off");
-    }
-}
-
-/* ---- what the command line said of the machine ---- */
-
-static void accept_device(struct refusals *r, const struct device_config *mine,
+static void accept_device(struct verdict *v, const struct device_config *mine,
                           const struct device_config *theirs)
 {
-    if (mine->kind != theirs->kind || mine->transport != theirs->transport)
-        refuse(r, "device '%s' is of another type at the source", mine->id);
-    else if (strcmp(mine->backend, theirs->backend) != 0)
-        refuse(r, "device '%s' is on '%s' at the source, on '%s' here", mine->id, theirs->backend,
-               mine->backend);
-    if (mine->slot >= 0 && mine->slot != theirs->slot)
-        refuse(r, "device '%s' has addr=%d at the source, addr=%d here", mine->id, theirs->slot,
-               mine->slot);
-    if (mine->mac_set && memcmp(mine->mac, theirs->mac, 6) != 0)
-        refuse(r, "device '%s' has another mac= at the source", mine->id);
-    if (mine->serial[0] && strcmp(mine->serial, theirs->serial) != 0)
-        refuse(r, "device '%s' has serial=%s at the source, serial=%s here", mine->id,
-               theirs->serial, mine->serial);
+    char option[MACHINE_ID_MAX + 32];
+
+    snprintf(option, sizeof(option), "-device id=%s: back-end", mine->id);
+    accept_text(v, 1, option, mine->backend, theirs->backend);
+    snprintf(option, sizeof(option), "-device id=%s: type", mine->id);
+    accept_number(v, 1, option, mine->kind * 2U + mine->transport,
+                  theirs->kind * 2U + theirs->transport, "");
+    snprintf(option, sizeof(option), "-device id=%s: addr", mine->id);
+    accept_number(v, 1, option, (uint64_t)mine->slot, (uint64_t)theirs->slot, "");
+    snprintf(option, sizeof(option), "-device id=%s: serial", mine->id);
+    accept_text(v, mine->serial[0] != 0, option, mine->serial, theirs->serial);
 }
 
-static void accept_devices(struct refusals *r, const struct machine_config *mine,
+static void accept_devices(struct verdict *v, const struct machine_config *mine,
                            const struct machine_config *theirs)
 {
-    if (mine->ndevices != theirs->ndevices) {
-        refuse(r, "the machine has %u devices, the command line here names %u", theirs->ndevices,
-               mine->ndevices);
-        return;
-    }
+    accept_number(v, 1, "number of -device", mine->ndevices, theirs->ndevices, "");
     for (uint32_t i = 0; i < mine->ndevices; i++) {
         uint32_t k = 0;
 
         while (k < theirs->ndevices && strcmp(mine->devices[i].id, theirs->devices[k].id) != 0)
             k++;
-        if (k == theirs->ndevices)
-            refuse(r, "device '%s' of the command line here is not in the machine",
-                   mine->devices[i].id);
+        if (k < theirs->ndevices)
+            accept_device(v, &mine->devices[i], &theirs->devices[k]);
         else
-            accept_device(r, &mine->devices[i], &theirs->devices[k]);
+            verdict_add(v, "absent", "present", "leave it out here", "-device id=%s",
+                        mine->devices[i].id);
     }
 }
 
-static void accept_string(struct refusals *r, uint32_t given, const char *option, const char *mine,
-                          const char *theirs)
+static void accept_options(struct verdict *v, uint32_t given, const struct machine_config *mine,
+                           const struct machine_config *theirs)
 {
-    if (given && strcmp(mine, theirs) != 0)
-        refuse(r, "%s is '%s' at the source and '%s' here", option, theirs, mine);
+    accept_text(v, given & OPTION_MACHINE, "-machine", mine->machine, theirs->machine);
+    accept_text(v, given & OPTION_CPU, "-cpu", mine->cpu.model, theirs->cpu.model);
+    accept_text(v, given & OPTION_NAME, "-name", mine->name, theirs->name);
+    accept_text(v, given & OPTION_UUID, "-uuid", mine->uuid, theirs->uuid);
+    if (mine->append[0])
+        accept_text(v, given & OPTION_BOOT, "-append", mine->append, theirs->append);
+    accept_number(v, given & OPTION_RAM, "-m", mine->ram_size >> 20, theirs->ram_size >> 20,
+                  " MiB");
+    accept_number(v, given & OPTION_VCPUS, "-smp", mine->vcpus, theirs->vcpus, "");
+    if (given & OPTION_DEVICES)
+        accept_devices(v, mine, theirs);
 }
 
-static void accept_options(struct refusals *r, const struct vmm_options *o,
-                           const struct machine_config *mine, const struct machine_config *theirs)
+/* ---- this host's back-ends under the machine's devices ---- */
+
+static void accept_backends(const struct machine_config *mine, struct machine_config *out)
 {
-    accept_string(r, o->given & OPTION_MACHINE, "-machine", mine->machine, theirs->machine);
-    accept_string(r, o->given & OPTION_CPU, "-cpu", mine->cpu.model, theirs->cpu.model);
-    accept_string(r, o->given & OPTION_NAME, "-name", mine->name, theirs->name);
-    accept_string(r, o->given & OPTION_UUID, "-uuid", mine->uuid, theirs->uuid);
-    if (mine->append[0])
-        accept_string(r, o->given & OPTION_BOOT, "-append", mine->append, theirs->append);
-    if ((o->given & OPTION_RAM) && mine->ram_size != theirs->ram_size)
-        refuse(r, "-m is %llu MiB at the source and %llu MiB here",
-               (unsigned long long)theirs->ram_size >> 20, (unsigned long long)mine->ram_size >> 20);
-    if ((o->given & OPTION_VCPUS) && mine->vcpus != theirs->vcpus)
-        refuse(r, "-smp is %u at the source and %u here", theirs->vcpus, mine->vcpus);
-    if (o->given & OPTION_DEVICES)
-        accept_devices(r, mine, theirs);
+    memcpy(out->drives, mine->drives, sizeof(out->drives));
+    memcpy(out->netdevs, mine->netdevs, sizeof(out->netdevs));
+    out->ndrives = mine->ndrives;
+    out->nnetdevs = mine->nnetdevs;
 }
 
 int accept_manifest(struct monitor *m, const struct manifest *manifest,
                     struct machine_config *config, struct err *e)
 {
-    struct refusals r = {.e = e};
+    struct accept_facts *f = malloc(sizeof(*f));
+    struct verdict *v = calloc(1, sizeof(*v));
+    int rc = f && v ? accept_facts_gather(m, manifest, f, e)
+                    : err_set(e, -ENOMEM, "manifest", "no memory for the verdict");
 
+    if (rc == 0) {
+        verdict_judge(&f->machine, &f->host, v);
+        accept_options(v, m->options->given, &m->config, &manifest->config);
+        rc = verdict_error(v, e);
+    }
+    free(v);
+    free(f);
+    if (rc != 0)
+        return rc;
     *config = manifest->config;
-    config->ndrives = config->nnetdevs = 0;
-    if (!board_find(config->machine))
-        refuse(&r, "the machine is a %s, this monitor has: %s", config->machine, board_names());
-    accept_options(&r, m->options, &m->config, config);
-    accept_backends(&r, &m->config, config);
-    accept_disks(&r, m, manifest);
-    if (r.rc != 0)
-        return r.rc;
+    accept_backends(&m->config, config);
     return machine_config_check(config, e); /* the same checks as on a command line */
 }

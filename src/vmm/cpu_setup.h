@@ -2,10 +2,13 @@
 #ifndef GODWIT_VMM_CPU_SETUP_H
 #define GODWIT_VMM_CPU_SETUP_H
 
+#include "cpu/leaves.h"
 #include "vmm/vm.h"
 
-/* given: the manifest's, refused with every gap named when it cannot exist here (-ENOTSUP); NULL: made
- * from what the host offers. */
+/* The same leaves in src/cpu's own struct. */
+void cpu_setup_leaves(const struct x86_cpuid *c, struct cpu_leaves *out);
+/* given: the manifest's, taken as it is (accept.h has judged it); NULL: made from what the host
+ * offers. */
 int cpu_setup_cpuid(struct hv_vm *hv, const struct machine_config *config,
                     const struct vm_cpu *given, struct vm_cpu *out, struct err *e);
 /* What one vCPU is shown: its APIC id, its place in the topology. */

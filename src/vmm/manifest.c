@@ -9,8 +9,6 @@
 #include "vmm/backends.h"
 #include "vmm/jsonx.h"
 
-#define MANIFEST_ARCH "x86_64"
-
 static const char *const kind_names[] = {
     [DEVICE_BLK] = "virtio-blk", [DEVICE_NET] = "virtio-net", [DEVICE_RNG] = "virtio-rng"};
 static const char *const transport_names[] = {[DEVICE_PCI] = "pci", [DEVICE_MMIO] = "mmio"};

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "vmm/vm.h"
 
+#define MANIFEST_ARCH     "x86_64"
 #define MANIFEST_VERSION  1
 #define MANIFEST_BOOT_MAX (1ULL << 30) /* bytes of kernel or initrd */
 

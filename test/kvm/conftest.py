@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytest.register_assert_rewrite("flight", "harness.machine")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness import kvm_missing  # noqa: E402

@@ -38,7 +38,7 @@ def assert_unharmed(m, rounds=2, timeout=60):
     first = m.witness.wait("W", timeout, after=seen)
     m.witness.wait("W", timeout, after=seen, test=lambda w: w["pass"] >= first["pass"] + rounds and
                    w["gen"] >= first["gen"] + rounds)
-    assert not m.witness.complaints()
+    assert m.witness.complaints() == []
 
 
 def together(machine, folder, transport="tcp", **keywords):

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bitmap.h"
 #include "base/clock.h"
 #include "rig.h"
 
@@ -295,6 +296,8 @@ static void chips_survive_a_move(void **state)
     rig_ok(&a, hv_vm_set_state(a.vm, &s, &a.e));
     rig_ok(&a, hv_vm_get_state(a.vm, &s, &a.e));
     assert_int_equal(s.ioapic.redirtbl[9], 0x8029);
+    assert_int_equal(s.pit.channels[2].count, 0x1234);
+    assert_int_equal(s.pit.channels[2].mode, 3);
     rig_ok(&b, hv_vm_set_state(b.vm, &s, &b.e));
     rig_ok(&b, hv_vm_get_state(b.vm, &got, &b.e));
     for (int i = 0; i < 3; i++) /* nanoseconds of the host; KVM makes its own */
@@ -478,6 +481,47 @@ static void the_wall_clock_is_written_with_the_clock(void **state)
     rig_fini(&r);
 }
 
+static bool dirty(struct rig *r, uint64_t page)
+{
+    uint64_t bits[BITMAP_WORDS(RIG_PAGES)] = {0};
+
+    rig_ok(r, hv_dirty_get(r->vm, bits, &r->e));
+    return bitmap_test(bits, page);
+}
+
+/* KVM writes the wall clock above 4 GiB: what it writes itself is in the log too, and the second
+ * range's bits are where the memory file has its pages. */
+static void what_kvm_writes_is_dirty_in_its_range(void **state)
+{
+    static struct x86_vcpu_state s;
+    const uint64_t high = RIG_LOW / GUEST_PAGE_SIZE + 3;
+    uint64_t bits[BITMAP_WORDS(RIG_PAGES)];
+    struct x86_clock_state c;
+    struct rig r;
+
+    rig_init(&r, 1);
+    rig_ok(&r, hv_vcpu_get_state(r.vcpu[0], &s, &r.e));
+    msr_set(&s, 0x4b564d00, (4ULL << 30) + 0x3000);
+    rig_ok(&r, hv_vcpu_set_state(r.vcpu[0], &s, &r.e));
+    rig_ok(&r, hv_vm_get_clock(r.vm, &c, &r.e));
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    memset(bits, 0xff, sizeof(bits));
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, bits, &r.e));
+    rig_ok(&r, hv_vm_set_clock(r.vm, &c, false, &r.e));
+    assert_true(dirty(&r, high));
+    assert_false(dirty(&r, 3));
+    memset(bits, 0, sizeof(bits));
+    bitmap_set(bits, 3); /* the same page of the other range */
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, bits, &r.e));
+    assert_true(dirty(&r, high));
+    memset(bits, 0, sizeof(bits));
+    bitmap_set(bits, high);
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, bits, &r.e));
+    assert_false(dirty(&r, high));
+    hv_dirty_stop(r.vm);
+    rig_fini(&r);
+}
+
 /* Here a /dev/kvm may ignore TSC offsets (then this proves little); the arithmetic is test_tsc. */
 static void the_tsc_goes_on(void **state)
 {
@@ -517,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_route_can_change),
         cmocka_unit_test(the_clock_goes_on_by_wall_time),
         cmocka_unit_test(the_wall_clock_is_written_with_the_clock),
+        cmocka_unit_test(what_kvm_writes_is_dirty_in_its_range),
         cmocka_unit_test(the_tsc_goes_on),
     };
 

@@ -106,7 +106,7 @@ static void writes_are_marked(void **state)
     assert_int_equal(guest_mem_write(m, FOUR_GIB + 4090, text, sizeof(text)), 0);
     assert_int_equal(guest_mem_read(m, FOUR_GIB + 4090, back, sizeof(back)), 0);
     assert_string_equal(back, text);
-    guest_mem_mark(m, 0x3000, 1);
+    guest_mem_mark(m, 0x3000, 4096);       /* one page, to its last byte */
     guest_mem_mark(m, 0x5000, 0);          /* nothing was written */
     guest_mem_mark(m, 8 * MIB, 4096);      /* the hole */
     guest_mem_mark(m, UINT64_MAX - 1, 10); /* nowhere */

@@ -189,7 +189,7 @@ static int open_channel(int *fds, unsigned channel)
 {
     if (fds[channel] >= 0)
         return 0;
-    if (channel > 0 && !hear(fds[0], NATIVE_ACCEPT, 100))
+    if (channel > 0 && !hear(fds[0], NATIVE_ACCEPT, 10))
         return -1; /* no lanes yet, or no more */
     fds[channel] = dial(NATIVE_ROLE_LANE, channel - 1);
     return 0;

@@ -28,8 +28,9 @@ def words_of(line: str) -> dict[str, str]:
 
 
 def last_report(instance: Instance) -> dict[str, str]:
-    """The latest W line on a machine's serial port, empty before the first."""
-    _, said = instance.host.try_run(f"grep -a '^W ' {instance.serial} | tail -n 1")
+    """The latest whole W line on a machine's serial port, empty before the first."""
+    _, said = instance.host.try_run(
+        f"grep -a '^W .* dropped=[0-9]' {instance.serial} | tail -n 1")
     return words_of(said)
 
 

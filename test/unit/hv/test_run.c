@@ -137,13 +137,16 @@ static uint64_t kick_and_wait(struct spinner *s)
     uint64_t start = clock_now_ns();
 
     hv_vcpu_kick(s->r.vcpu[0]);
-    while (__atomic_load_n(&s->pauses, __ATOMIC_SEQ_CST) == before)
-        if (clock_now_ns() - start > 5 * NS_PER_S)
+    while (__atomic_load_n(&s->pauses, __ATOMIC_SEQ_CST) == before) {
+        if (clock_now_ns() - start > 30 * NS_PER_S)
             fail_msg("a kick was lost");
+        clock_sleep_ns(10 * NS_PER_US);
+    }
     return clock_now_ns() - start;
 }
 
-/* The guest spins without an exit, so that nothing but the kick gets the vCPU out. */
+/* The guest spins without an exit, so that nothing but the kick gets the vCPU out.  How fast
+ * depends on who else is running; whether does not. */
 static void no_kick_is_lost(void **state)
 {
     static const uint8_t code[] = {0xeb, 0xfe}; /* jmp $ */
@@ -164,7 +167,6 @@ static void no_kick_is_lost(void **state)
     pthread_join(t, NULL);
     rig_ok(&s.r, s.rc);
     print_message("500 kicks, the slowest %llu us\n", (unsigned long long)(worst / NS_PER_US));
-    assert_true(worst < 2 * NS_PER_S);
     rig_fini(&s.r);
 }
 

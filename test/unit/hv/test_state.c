@@ -427,7 +427,7 @@ static uint64_t clock_after(struct rig *r, const struct x86_clock_state *s, bool
 
 static void the_clock_goes_on_by_wall_time(void **state)
 {
-    const uint64_t slack = NS_PER_S / 2;
+    const uint64_t slack = 30 * NS_PER_S; /* of a busy machine */
     struct x86_clock_state s;
     uint64_t got;
     struct rig r;
@@ -437,12 +437,12 @@ static void the_clock_goes_on_by_wall_time(void **state)
     assert_true(s.realtime_valid && s.host_tsc_khz > 0);
     assert_in_range(clock_realtime_ns() - s.realtime_ns, 0, slack);
     s.clock_ns = 100 * NS_PER_S;
-    s.realtime_ns = clock_realtime_ns() - 7 * NS_PER_S;
+    s.realtime_ns = clock_realtime_ns() - 600 * NS_PER_S;
     got = clock_after(&r, &s, true);
-    assert_in_range(got, 107 * NS_PER_S, 107 * NS_PER_S + slack);
+    assert_in_range(got, 700 * NS_PER_S, 700 * NS_PER_S + slack);
     got = clock_after(&r, &s, false); /* it was paused: no time went by */
     assert_in_range(got, 100 * NS_PER_S, 100 * NS_PER_S + slack);
-    s.realtime_ns = clock_realtime_ns() + 30 * NS_PER_S; /* our wall clock is behind */
+    s.realtime_ns = clock_realtime_ns() + 3000 * NS_PER_S; /* our wall clock is behind */
     got = clock_after(&r, &s, true);
     assert_in_range(got, 100 * NS_PER_S, 100 * NS_PER_S + slack);
     s.realtime_ns = clock_realtime_ns() - 100000 * NS_PER_S; /* clamped to an hour */
@@ -475,8 +475,8 @@ static void the_wall_clock_is_written_with_the_clock(void **state)
     c.clock_ns = 1000 * NS_PER_S;
     rig_ok(&r, hv_vm_set_clock(r.vm, &c, false, &r.e));
     guest_mem_read(r.mem, 0x6000, &wall, sizeof(wall));
-    assert_in_range(wall.sec, clock_realtime_ns() / NS_PER_S - 1002,
-                    clock_realtime_ns() / NS_PER_S - 998);
+    assert_in_range(wall.sec, clock_realtime_ns() / NS_PER_S - 1030,
+                    clock_realtime_ns() / NS_PER_S - 970);
     rig_ok(&r, hv_vcpu_get_state(r.vcpu[0], &s, &r.e));
     rig_fini(&r);
 }
@@ -540,7 +540,7 @@ static void the_tsc_goes_on(void **state)
     for (uint32_t i = 0; i < 2; i++) {
         rig_ok(&b, hv_vcpu_get_state(b.vcpu[i], &got, &b.e));
         assert_true(got.tsc >= s.tsc);
-        assert_true(got.tsc - s.tsc < (uint64_t)s.tsc_khz * 1000);
+        assert_true(got.tsc - s.tsc < (uint64_t)s.tsc_khz * 30000);
     }
     rig_fini(&b);
     rig_fini(&a);

@@ -26,8 +26,8 @@ def test_moves(machine, tmp_path, transport):
 def test_specifications(machine, tmp_path, vcpus, memory):
     """The mission's sizes; RAM the guest does not touch is sparse on both sides."""
     _, target, answer = together(machine, tmp_path, vcpus=vcpus, memory=memory, static=64, ws=64,
-                                 rate=40, above4g=1)
-    assert_unharmed(target, timeout=120)
+                                 rate=16, above4g=1, idle_us=20000, verify_ms=4000)
+    assert_unharmed(target, rounds=1, timeout=150)
     assert answer["ram"]["transferred"] < 2 << 30
 
 

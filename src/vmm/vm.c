@@ -201,7 +201,9 @@ int vm_boot(struct vm *vm, struct err *e)
 
     memset(&entry, 0, sizeof(entry));
     board_reset(vm->board);
-    rc = hv_vm_reset_chips(vm->hv, e);
+    rc = vm_settle_clock(vm, e);
+    if (rc == 0)
+        rc = hv_vm_reset_chips(vm->hv, e);
     for (uint32_t i = 0; rc == 0 && i < vm->nvcpus; i++)
         rc = hv_vcpu_reset(vm->vcpus[i]->hv, e);
     if (rc == 0)
@@ -209,6 +211,23 @@ int vm_boot(struct vm *vm, struct err *e)
     if (rc == 0)
         rc = hv_vcpu_set_regs(vm->vcpus[0]->hv, &entry.regs, &entry.sregs, e);
     return rc;
+}
+
+int vm_load_clock(struct vm *vm, const struct x86_clock_state *clock, bool running, struct err *e)
+{
+    if (running)
+        return hv_vm_set_clock(vm->hv, clock, true, e);
+    vm->held_clock = *clock;
+    vm->clock_held = true;
+    return 0;
+}
+
+int vm_settle_clock(struct vm *vm, struct err *e)
+{
+    if (!vm->clock_held)
+        return 0;
+    vm->clock_held = false;
+    return hv_vm_set_clock(vm->hv, &vm->held_clock, false, e);
 }
 
 int vm_vcpu_tid(const struct vm *vm, uint32_t vcpu)
@@ -256,6 +275,10 @@ bool vm_idle(struct vm *vm)
 
 int vm_resume(struct vm *vm, struct err *e)
 {
+    int settled = vm_settle_clock(vm, e);
+
+    if (settled != 0)
+        return settled;
     for (uint32_t i = 0; i < vm->board->ndevices; i++) {
         struct device *d = vm->board->devices[i];
         int rc = d->ops->start ? d->ops->start(d, e) : 0;

@@ -45,6 +45,8 @@ struct vm {
     struct guest_mem *mem;
     struct hv_vm *hv;
     struct vm_cpu cpu;
+    struct x86_clock_state held_clock; /* of a machine that arrived paused: set when it goes on */
+    bool clock_held;
     struct board *board;
     const struct board_backends *backends;
     bool sandbox;
@@ -79,6 +81,12 @@ struct guest_mem *vm_free_but_memory(struct vm *vm);
 
 /* Power-on: devices, chips and vCPUs reset, kernel and tables loaded, BSP at its entry. Paused. */
 int vm_boot(struct vm *vm, struct err *e);
+
+/* The clock an arriving machine brings.  One that ran advances by the wall time since; of one that was
+ * paused, time stands still until it goes on. */
+int vm_load_clock(struct vm *vm, const struct x86_clock_state *clock, bool running, struct err *e);
+/* Sets a clock that is held; before the machine's state is read or it runs. */
+int vm_settle_clock(struct vm *vm, struct err *e);
 
 /* Before the resume after a move: tells the guest that it was paused (no lockup complaints). */
 void vm_clock_paused(struct vm *vm, uint32_t vcpu);

@@ -52,7 +52,9 @@ int vmstate_save(struct vm *vm, const struct vmstate_note *note, struct buf *out
     int rc;
 
     memset(&chips, 0, sizeof(chips));
-    rc = hv_vm_get_clock(vm->hv, &clock, e);
+    rc = vm_settle_clock(vm, e);
+    if (rc == 0)
+        rc = hv_vm_get_clock(vm->hv, &clock, e);
     if (rc == 0)
         rc = hv_vm_get_state(vm->hv, &chips, e);
     if (rc != 0)
@@ -168,7 +170,7 @@ static int vmstate_complete(const struct vmstate_loader *l, struct err *e)
     return 0;
 }
 
-/* The chips and the clock last: vCPUs of a running clock would see it twice. */
+/* vCPUs before the chips (the IOAPIC re-injects into them), the clock for all of them at the end. */
 static int vmstate_apply(struct vmstate_loader *l, struct err *e)
 {
     int rc = vmstate_complete(l, e);
@@ -176,7 +178,7 @@ static int vmstate_apply(struct vmstate_loader *l, struct err *e)
     if (rc == 0)
         rc = hv_vm_set_state(l->vm->hv, &l->chips, e);
     if (rc == 0)
-        rc = hv_vm_set_clock(l->vm->hv, &l->clock, l->note.running, e);
+        rc = vm_load_clock(l->vm, &l->clock, l->note.running, e);
     return rc;
 }
 

@@ -63,6 +63,23 @@ def test_paused_arrives_paused(machine, tmp_path):
     assert_unharmed(target)
 
 
+def test_paused_moves_twice_and_time_stands_still(machine, tmp_path):
+    source = launch(machine)
+    source.witness.wait("W")
+    source.qmp.command("stop")
+    clock = source.witness.last()["clock_us"]
+    for name in ("first", "second"):
+        target, uri = destination(machine, tmp_path, name)
+        source.migrate(uri)
+        assert source.wait_migration()["status"] == "completed"
+        source = target
+        time.sleep(2)
+    source.qmp.command("cont")
+    after = source.witness.wait("W")
+    assert after["clock_us"] - clock < 3_000_000, "the guest's clock ran while it was paused"
+    assert_unharmed(source)
+
+
 def test_stop_during_migration_arrives_paused(machine, tmp_path):
     source = launch(machine, static=64)
     target, uri = destination(machine, tmp_path)

@@ -170,7 +170,9 @@ static void incoming_run_on_loop(void *opaque)
 static int incoming_run(void *opaque, bool was_running, struct err *e)
 {
     struct incoming *in = opaque;
-    struct incoming_call call = {.in = in, .e = e, .run = was_running};
+    /* -S here too: it arrives, and waits for cont */
+    struct incoming_call call = {
+        .in = in, .e = e, .run = was_running && !in->m->options->start_paused};
     int rc = backends_take_over(&in->m->backends, e);
 
     if (rc == 0)

@@ -15,8 +15,9 @@
  *
  * Threads: the engine runs each side on one thread named "migrate", page workers named "lane-N",
  * and on the destination one named "door", which answers the listener and calls nobody back.  All
- * signals are blocked in them.  Each callback says on which it is called.  The functions here may be called from any
- * thread, but not from inside a callback, *_stats, *_cancel and *_set_params excepted.
+ * signals are blocked in them.  Each callback says on which it is called.  The functions here may
+ * be called from any thread, but not from inside a callback, *_stats, *_cancel and *_set_params
+ * excepted.
  */
 #ifndef GODWIT_MIGRATE_H
 #define GODWIT_MIGRATE_H
@@ -91,7 +92,7 @@ struct godwit_stats {
     enum godwit_stage stage;
     struct err error; /* why it failed (stage, text); code 0 otherwise */
     uint64_t total_ns, setup_ns;
-    uint64_t downtime_ns; /* as this side's engine saw it: stop begun .. RUNNING heard */
+    uint64_t downtime_ns; /* as this side's engine saw it: stop begun .. RUNNING heard | resumed */
     uint64_t expected_downtime_ns;
     struct {
         uint64_t start_ns, duration_ns; /* start: since the migration began; 0,0: not reached */
@@ -202,8 +203,8 @@ void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out);
 /* A person's word on an unresolved source. run: the guest resumes here; else it is given up. */
 int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e);
 /* Waits until the thread ended (completed, failed, canceled, or resolved) and frees.  After a
- * failure with the guest paused the thread may take up to handover_timeout_ms longer than its status
- * says: it tells the destination that the guest runs on here. */
+ * failure with the guest paused the thread may take up to handover_timeout_ms longer than its
+ * status says: it tells the destination that the guest runs on here. */
 void godwit_source_free(struct godwit_source *s);
 
 /* ---- destination ---------------------------------------------------------------------------- */

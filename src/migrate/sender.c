@@ -5,13 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bitmap.h"
+#include "base/clock.h"
 #include "migrate/batch.h"
 #include "migrate/thread.h"
 #include "stream/native/words.h"
 
 #define STAGE "precopy"
+
+#define IDLE_NS (500 * NS_PER_MS)
 
 #define CHUNK_MAX       4096U /* pages */
 #define CHUNK_MIN       64U   /* a word of the bitmap */
@@ -266,6 +270,25 @@ static void job_done(struct sender *s, int ret, const struct err *e)
         bell_ring(s->config.bell);
 }
 
+/* With the lock held: waits for a job. Lane 0 looks around while it does. */
+static void wait_for_job(struct lane *l, uint64_t done)
+{
+    struct sender *s = l->sender;
+
+    while (!s->quit && s->generation == done) {
+        uint64_t at = clock_now_ns() + IDLE_NS;
+        struct timespec ts = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
+
+        if (l != &s->lanes[0]) {
+            pthread_cond_wait(&s->go, &s->lock);
+        } else if (pthread_cond_timedwait(&s->go, &s->lock, &ts) == ETIMEDOUT) {
+            pthread_mutex_unlock(&s->lock);
+            s->config.idle(s->config.idle_arg);
+            pthread_mutex_lock(&s->lock);
+        }
+    }
+}
+
 static void *lane_main(void *arg)
 {
     struct lane *l = arg;
@@ -278,8 +301,7 @@ static void *lane_main(void *arg)
         int ret;
 
         pthread_mutex_lock(&s->lock);
-        while (!s->quit && s->generation == done)
-            pthread_cond_wait(&s->go, &s->lock);
+        wait_for_job(l, done);
         done = s->generation;
         quit = s->quit;
         pthread_mutex_unlock(&s->lock);
@@ -320,6 +342,7 @@ int sender_new(const struct sender_config *config, struct channel **channels, st
                struct err *e)
 {
     struct sender *s = calloc(1, sizeof(*s));
+    pthread_condattr_t attr;
     int ret;
 
     if (s)
@@ -332,7 +355,10 @@ int sender_new(const struct sender_config *config, struct channel **channels, st
     }
     s->config = *config;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->go, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->go, &attr);
+    pthread_condattr_destroy(&attr);
     for (uint32_t i = 0; i < config->lanes; i++) {
         s->lanes[i].sender = s;
         s->lanes[i].channel = channels[i];

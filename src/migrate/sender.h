@@ -30,6 +30,9 @@ struct sender_config {
     struct pace *pace;
     struct stats *stats;
     const struct bell *bell; /* rung when a job is done or a lane failed */
+    /* Called on a lane twice a second while there is no job: somebody is awake. */
+    void (*idle)(void *arg);
+    void *idle_arg;
 };
 
 struct sender_job {

@@ -50,6 +50,7 @@ struct godwit_source {
     bool committed;  /* too late for both */
     bool over;       /* decided, also too late */
     bool unresolved; /* a word is welcome */
+    bool calling;    /* the migrate thread is in a callback: a lane keeps the link alive */
     enum source_word word;
     struct err word_error; /* what came of it */
 
@@ -98,6 +99,9 @@ int source_pause(struct godwit_source *s, uint64_t ns, struct err *e);
 void source_blame(struct godwit_source *s, int code, struct err *e);
 /* Sends one of the handover's words. */
 int source_say(struct godwit_source *s, enum native_type type, const char *text, struct err *e);
+/* Around every callback that may take long. */
+void source_call_begin(struct godwit_source *s);
+void source_call_end(struct godwit_source *s);
 void source_params(struct godwit_source *s, struct godwit_params *out);
 /* Ends and frees the lanes. */
 void source_drop_lanes(struct godwit_source *s);

@@ -112,8 +112,10 @@ void source_keep(struct godwit_source *s, int code, struct err *e)
 {
     enum godwit_status status;
 
-    if (handover_source(&s->state, SOURCE_FAIL) == HANDOVER_RESUME)
+    if (handover_source(&s->state, SOURCE_FAIL) == HANDOVER_RESUME) {
         s->config.ops->resume(s->config.opaque);
+        stats_downtime(&s->stats, clock_now_ns() - s->stopped_ns);
+    }
     source_blame(s, code, e);
     source_drop_lanes(s);
     if (s->tracking)

@@ -73,8 +73,11 @@ static int send_round(struct godwit_source *s, uint64_t remaining, bool first, s
 
 static int first_round(struct godwit_source *s, struct err *e)
 {
-    int ret = s->config.ops->dirty_start(s->config.opaque, e);
+    int ret;
 
+    source_call_begin(s);
+    ret = s->config.ops->dirty_start(s->config.opaque, e);
+    source_call_end(s);
     if (ret)
         return ret;
     s->tracking = true;
@@ -93,8 +96,10 @@ static int journal_intent(struct godwit_source *s, bool *slow, struct err *e)
     *slow = false;
     if (s->intent)
         return 0;
+    source_call_begin(s);
     if (s->config.ops->journal)
         ret = s->config.ops->journal(s->config.opaque, GODWIT_JOURNAL_INTENT, s->token, s->uri, e);
+    source_call_end(s);
     s->intent = !ret;
     *slow = clock_now_ns() - began > INTENT_QUICK_NS;
     return ret;

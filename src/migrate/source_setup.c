@@ -157,6 +157,17 @@ static int greet_lane(struct godwit_source *s, struct channel *c, uint32_t index
     return ret;
 }
 
+/* On a lane: the destination does not take a long callback here for silence. */
+static void keep_alive(void *arg)
+{
+    struct godwit_source *s = arg;
+
+    pthread_mutex_lock(&s->lock);
+    if (s->calling)
+        link_nudge(&s->link);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static int start_sender(struct godwit_source *s, struct channel **channels, struct err *e)
 {
     struct sender_config config = {
@@ -168,6 +179,8 @@ static int start_sender(struct godwit_source *s, struct channel **channels, stru
         .pace = &s->pace,
         .stats = &s->stats,
         .bell = &s->bell,
+        .idle = keep_alive,
+        .idle_arg = s,
     };
     struct sender *sender;
     int ret = sender_new(&config, channels, &sender, e);

@@ -24,7 +24,9 @@ static int stop_guest(struct godwit_source *s, bool *was_running, struct err *e)
     stats_stage(&s->stats, GODWIT_STAGE_STOP);
     stats_stop(&s->stats);
     s->stopped_ns = clock_now_ns();
+    source_call_begin(s);
     ret = s->config.ops->stop(s->config.opaque, was_running, e);
+    source_call_end(s);
     if (!ret)
         handover_source(&s->state, SOURCE_STOP);
     return ret;
@@ -56,7 +58,9 @@ static int move_state(struct godwit_source *s, bool was_running, struct err *e)
 
     stats_stage(&s->stats, GODWIT_STAGE_STATE);
     buf_init(&state, GODWIT_STATE_MAX);
+    source_call_begin(s);
     ret = s->config.ops->save_state(s->config.opaque, &state, e);
+    source_call_end(s);
     if (!ret && state.len > GODWIT_STATE_MAX)
         ret = err_set(e, -EMSGSIZE, STAGE, "the state has %zu bytes, at most %u are allowed",
                       state.len, GODWIT_STATE_MAX);
@@ -107,7 +111,9 @@ static int commit(struct godwit_source *s, struct err *e)
     ret = close_cancel(s);
     if (ret)
         return ret;
+    source_call_begin(s);
     ret = s->config.ops->commit(s->config.opaque, e);
+    source_call_end(s);
     if (ret)
         return ret;
     handover_source(&s->state, SOURCE_COMMIT);

@@ -18,6 +18,20 @@ void source_params(struct godwit_source *s, struct godwit_params *out)
     s->link.timeout_ms = out->link_timeout_ms;
 }
 
+void source_call_begin(struct godwit_source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->calling = link_up(&s->link);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void source_call_end(struct godwit_source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->calling = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static const char *stage_name(struct godwit_source *s)
 {
     struct godwit_stats st;

@@ -73,9 +73,9 @@ static void hang_up(struct connection *c)
 static void do_cut(struct proxy *p, uint32_t type)
 {
     atomic_store(&p->cut_type, type);
+    atomic_store(&p->cut, true); /* before anybody can notice */
     for (unsigned i = 0; i < p->n && p->rule.after != PROXY_SILENT; i++)
         hang_up(p->connections[i]);
-    atomic_store(&p->cut, true);
 }
 
 static uint32_t head_u32(const uint8_t *p)

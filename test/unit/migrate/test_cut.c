@@ -106,10 +106,10 @@ static bool one_cut(const struct proxy_rule *rule)
     struct pair p;
     bool was_cut;
 
-    pair_init(&p, 4 * MIB);
-    fake_fill(&p.from, 0, 1024, 2);
+    pair_init(&p, 1 * MIB);
+    fake_fill(&p.from, 0, 256, 2);
     p.params.lanes = 2;
-    p.params.link_timeout_ms = rule->after == PROXY_SILENT ? 400 : 3000;
+    p.params.link_timeout_ms = rule->after == PROXY_SILENT ? 600 : 3000;
     p.params.ready_timeout_ms = p.params.link_timeout_ms;
     p.params.handover_timeout_ms = rule->after == PROXY_HEALS ? 3000 : 300;
     pair_listen(&p, NULL);

@@ -462,7 +462,7 @@ static void test_mute_source(void **state)
     pair_fini(&p);
 }
 
-/* A verdict, a load and a start that take longer than the link timeout are no silence. */
+/* A verdict, a drain, a load, a start that take longer than the link timeout are no silence. */
 static void test_slow_callbacks(void **state)
 {
     struct pair p;
@@ -473,6 +473,9 @@ static void test_slow_callbacks(void **state)
     p.to.slots[FAKE_MANIFEST].delay_ms = 1600;
     p.to.slots[FAKE_LOAD_STATE].delay_ms = 1600;
     p.to.slots[FAKE_RUN].delay_ms = 1600;
+    p.from.slots[FAKE_JOURNAL].delay_ms = 1600;
+    p.from.slots[FAKE_STOP].delay_ms = 1600;
+    p.from.slots[FAKE_COMMIT].delay_ms = 1600;
     pair_migrate(&p);
     pair_expect_moved(&p);
     pair_fini(&p);
@@ -562,8 +565,8 @@ static void test_does_not_converge(void **state)
 
     pair_init(&p, 32 * MIB);
     fake_fill(&p.from, 0, 8192, 1);
-    fake_source_dirty(&p.from, 100 * MIB, 4096);
-    p.params.max_bandwidth = 64 * MIB;
+    fake_source_dirty(&p.from, 200 * MIB, 4096);
+    p.params.max_bandwidth = 24 * MIB;
     p.params.downtime_limit_ms = 20;
     pair_listen(&p, NULL);
     pair_migrate(&p);

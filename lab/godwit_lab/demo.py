@@ -5,6 +5,7 @@ re-verifies all its data without end and measures by its own clock how long it d
 """
 
 import argparse
+import re
 import time
 from pathlib import Path
 
@@ -119,6 +120,11 @@ def tell(args: argparse.Namespace, folder: Path, checks: Checks) -> None:
                             f"{statistics.get('error-desc', '')}\n{source.said()}")
         passes = int(last_report(source).get("pass", before["pass"]))
         report(checks, statistics, wait_for_pass(target, passes + PROOF_PASSES))
+        for side in (source, target):
+            said = side.host.run(f"cat {side.serial}")
+            (folder / f"witness-on-{side.host.name}.serial").write_text(said)
+            for line in re.findall(r"^(?:BAD|FATAL) .*", said, re.MULTILINE):
+                checks.note(f"witness-on-{side.host.name}", line)
 
 
 def main(argv: list[str]) -> int:

@@ -213,9 +213,9 @@ static uint64_t mcfg(struct tables *t, const struct acpi_config *c)
 
     zeros(t, 8);
     writer_u64(&t->w, c->ecam_base);
-    writer_u16(&t->w, 0); /* segment */
-    writer_u8(&t->w, 0);
-    writer_u8(&t->w, 255); /* buses */
+    writer_u16(&t->w, 0);                 /* segment */
+    writer_u8(&t->w, 0);                  /* first bus */
+    writer_u8(&t->w, ACPI_PCI_BUSES - 1); /* last */
     zeros(t, 4);
     return end(t, start);
 }

@@ -10,6 +10,9 @@
 #include "machine/acpi_aml.h"
 #include "mem/guest_mem.h"
 
+/* The root bus alone: there are no bridges.  A guest told of 256 would look for devices on each. */
+#define ACPI_PCI_BUSES 1
+
 struct acpi_config {
     char table_id[9];   /* of the board: "GODWQ35 " */
     uint32_t vcpus;     /* APIC ids 0 to vcpus - 1 */

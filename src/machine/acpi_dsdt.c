@@ -2,11 +2,11 @@
 
 #include <stdio.h>
 
+#include "device/pci/pci.h"
 #include "machine/pc.h"
 
-#define PCI_SLOTS_ 32
-#define PCI_PINS   4
-#define PCI_GSI    16 /* the IOAPIC's pins above the ISA lines */
+#define PCI_PINS 4
+#define PCI_GSI  16 /* the IOAPIC's pins above the ISA lines */
 
 static void hid(struct aml *a, const char *id, uint64_t uid)
 {
@@ -52,8 +52,8 @@ static void routing(struct aml *a)
     size_t table, entry;
 
     aml_name(a, "_PRT");
-    table = aml_package(a, PCI_SLOTS_ * PCI_PINS);
-    for (uint32_t slot = 0; slot < PCI_SLOTS_; slot++)
+    table = aml_package(a, PCI_SLOTS * PCI_PINS);
+    for (uint32_t slot = 0; slot < PCI_SLOTS; slot++)
         for (uint32_t pin = 0; pin < PCI_PINS; pin++) {
             entry = aml_package(a, 4);
             aml_int(a, (uint64_t)slot << 16 | 0xffff);
@@ -90,7 +90,7 @@ void acpi_dsdt_pci(struct aml *a, const struct acpi_pci *pci)
     aml_name(a, "_BBN");
     aml_int(a, 0);
     crs = aml_resources(a);
-    aml_window_bus(a, 0, 255);
+    aml_window_bus(a, 0, ACPI_PCI_BUSES - 1);
     aml_io(a, 0xcf8, 8); /* consumed by the bridge itself */
     aml_window_io(a, 0, 0xcf7);
     aml_window_io(a, 0xd00, 0xffff);

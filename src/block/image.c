@@ -212,3 +212,12 @@ int image_invalidate_cache(struct image *i, struct err *e)
                              i->path);
     return 0;
 }
+
+int image_flush(struct image *i, struct err *e)
+{
+    if (i->readonly)
+        return 0;
+    if (fdatasync(i->fd))
+        return err_set_errno(e, -errno, STAGE, "cannot flush disk image '%s'", i->path);
+    return 0;
+}

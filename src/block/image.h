@@ -39,4 +39,8 @@ const char *image_lock_reach(const struct image *i);
 /* After the lock was taken over: drops what this host's page cache may hold stale (buffered mode). */
 int image_invalidate_cache(struct image *i, struct err *e);
 
+/* Makes everything written so far stable; nothing to do when read-only.  May take as long as the
+ * storage does: never on the main loop. */
+int image_flush(struct image *i, struct err *e);
+
 #endif

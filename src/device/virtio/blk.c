@@ -89,6 +89,33 @@ static void arm_doorbell(struct blk *b)
     io_uring_sqe_set_data(sqe, NULL);
 }
 
+/* The last thing a stopped disk does.  A guest that wanted to be sure has flushed before, and was
+ * told of errors; what is not stable now could be lost by a crash as well. */
+static void settle(struct blk *b)
+{
+    struct io_uring_sqe *sqe;
+
+    if (!b->settling || (!b->v.running && b->in_flight))
+        return;
+    if (b->v.running || !b->unflushed) {
+        b->settling = false;
+        pthread_cond_broadcast(&b->v.drained);
+        return;
+    }
+    sqe = io_uring_get_sqe(&b->ring);
+    io_uring_prep_fsync(sqe, b->image->fd, IORING_FSYNC_DATASYNC);
+    io_uring_sqe_set_data(sqe, &b->settle);
+    b->unflushed = false;
+    b->in_flight++;
+}
+
+static void settled(struct blk *b, int res)
+{
+    b->in_flight--;
+    if (res < 0)
+        vdev_warn(&b->v, "'%s' cannot be flushed: %s", b->image->path, strerror(-res));
+}
+
 static void serve(struct blk *b)
 {
     struct io_uring_cqe *cqe;
@@ -100,7 +127,9 @@ static void serve(struct blk *b)
         struct blk_request *r = io_uring_cqe_get_data(cqe);
 
         n++;
-        if (r) {
+        if (r == &b->settle) {
+            settled(b, cqe->res);
+        } else if (r) {
             blk_request_step(r, cqe->res);
         } else {
             vdev_doorbell_clear(&b->v, 0);
@@ -109,6 +138,7 @@ static void serve(struct blk *b)
     }
     io_uring_cq_advance(&b->ring, n);
     take_new(b);
+    settle(b);
     if (b->completed)
         vdev_signal(&b->v, 0);
     b->completed = false;
@@ -186,7 +216,17 @@ static void negotiated(struct virtio_device *v)
 
 static bool idle(struct virtio_device *v)
 {
-    return of(v)->in_flight == 0;
+    return of(v)->in_flight == 0 && !of(v)->settling;
+}
+
+static void stopped(struct virtio_device *v)
+{
+    struct blk *b = of(v);
+
+    vdev_lock(v);
+    b->settling = b->unflushed && b->thread_started;
+    vdev_unlock(v);
+    vdev_kick(v, 0);
 }
 
 static int load_config(struct virtio_device *v, const uint8_t *config, uint32_t len, struct err *e)
@@ -233,6 +273,7 @@ static const struct virtio_type blk_type = {
     .queue_size = {BLK_QUEUE_SIZE},
     .attached = attached,
     .negotiated = negotiated,
+    .stopped = stopped,
     .idle = idle,
     .load_config = load_config,
     .free = free_blk,

@@ -9,6 +9,9 @@
  * goes through a bounce buffer, and lists of ranges take several.  Between its steps a request
  * looks at the device's epoch: after a reset it ends without touching the guest's memory again.
  *
+ * A stopped disk is idle when nothing is in flight and everything written is stable: who starts the
+ * machine elsewhere reads the storage, not this host's page cache.
+ *
  * The image's descriptor is not registered with the ring: a registered file would outlive
  * image_close, and its locks with it.
  */
@@ -75,8 +78,11 @@ struct blk {
 
     /* Guarded by the device lock. */
     struct blk_request *requests, *free;
-    uint32_t in_flight; /* taken from the queue and not given back, of any epoch */
-    bool completed;     /* something was published since the last interrupt */
+    uint32_t in_flight;        /* taken from the queue and not given back, of any epoch */
+    bool completed;            /* something was published since the last interrupt */
+    bool unflushed;            /* a write has completed since the last flush began */
+    bool settling;             /* stopped, and not yet stable */
+    struct blk_request settle; /* the flush of a disk that stops */
 };
 
 /* blk_io.c.  All on the disk's thread with the lock held. */

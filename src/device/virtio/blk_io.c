@@ -87,6 +87,7 @@ static void queue_sync(struct blk_request *r)
 {
     struct io_uring_sqe *sqe = new_sqe(r);
 
+    r->blk->unflushed = false;
     io_uring_prep_fsync(sqe, r->blk->image->fd, IORING_FSYNC_DATASYNC);
     io_uring_sqe_set_data(sqe, r);
 }
@@ -206,6 +207,8 @@ static void moved(struct blk_request *r, uint32_t n)
     }
     if (r->type == VIRTIO_BLK_T_IN)
         r->written += n;
+    else
+        r->blk->unflushed = true;
     r->offset += n;
     r->left -= n;
 }
@@ -237,6 +240,7 @@ static void range_ended(struct blk_request *r, int res)
         fail(r, res < 0 ? -res : EIO);
         return;
     } else {
+        r->blk->unflushed = true;
         r->offset += n;
         r->left -= n;
     }
@@ -254,10 +258,12 @@ void blk_request_step(struct blk_request *r, int res)
         return;
     }
     if (r->type == VIRTIO_BLK_T_FLUSH || r->syncing) {
-        if (res < 0)
+        if (res < 0) {
+            r->blk->unflushed = true;
             fail(r, -res);
-        else
+        } else {
             finish(r, VIRTIO_BLK_S_OK);
+        }
     } else if (by_ranges(r)) {
         range_ended(r, res);
     } else if (res < 0) {

@@ -386,7 +386,8 @@ static void drop_watch(void *opaque)
     struct net *n = opaque;
 
     vdev_lock(&n->v);
-    watch_tap(n); /* not running: nothing */
+    watch_tap(n);        /* not running: nothing */
+    n->tap_gone = false; /* another may be attached before it starts again */
     vdev_unlock(&n->v);
 }
 

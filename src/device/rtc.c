@@ -513,6 +513,7 @@ static int open_timer(struct rtc *r, struct err *e)
 int rtc_new(const struct rtc_config *c, const char *id, struct rtc **out, struct err *e)
 {
     struct rtc *r = calloc(1, sizeof(*r));
+    struct tm unused;
     struct bus_range range = {.base = PORT, .size = 2, .read = rtc_read, .write = rtc_write};
     int ret;
 
@@ -525,6 +526,8 @@ int rtc_new(const struct rtc_config *c, const char *id, struct rtc **out, struct
     r->s.cmos[REG_D] = D_VALID;
     r->s.seen_ns = guest_now(r);
     put_ram_sizes(r);
+    /* The C library opens its time zone at first use: now, while files can still be opened. */
+    broken_down(r->s.seen_ns, &unused);
     range.dev = &r->dev;
     range.opaque = r;
     ret = open_timer(r, e);

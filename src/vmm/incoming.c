@@ -20,11 +20,13 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
+#include "vmm/resolver.h"
 #include "vmm/vmstate.h"
 
 struct incoming {
     struct monitor *m;
     struct godwit_sink *sink;
+    struct resolver resolver;
     struct journal journal;
     struct manifest *manifest;
     struct machine_config config; /* what is built: the manifest's machine, this host's back-ends */
@@ -266,11 +268,21 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     return 0;
 }
 
+static int incoming_carry_out(void *sink, bool run, struct err *e)
+{
+    return godwit_sink_resolve(sink, run, e);
+}
+
 int incoming_resolve(struct monitor *m, bool run, struct err *e)
 {
-    if (!m->incoming)
-        return err_set(e, -EINVAL, "migrate", "there is no migration to resolve");
-    return godwit_sink_resolve(m->incoming->sink, run, e);
+    struct incoming *in = m->incoming;
+    struct godwit_stats s = {.status = GODWIT_NONE};
+
+    if (in)
+        godwit_sink_stats(in->sink, &s);
+    if (s.status != GODWIT_UNRESOLVED)
+        return err_set(e, -EINVAL, "migrate", "the migration does not wait for a person's word");
+    return resolver_start(&in->resolver, incoming_carry_out, in->sink, run, e);
 }
 
 void incoming_params_changed(struct monitor *m)
@@ -288,6 +300,7 @@ void incoming_free(struct incoming *in)
 {
     if (!in)
         return;
+    resolver_finish(&in->resolver);
     godwit_sink_free(in->sink);
     journal_remove(&in->journal);
     free(in->manifest);

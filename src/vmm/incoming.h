@@ -16,6 +16,7 @@ struct incoming;
 
 /* Listens on uri; sets m->incoming. */
 int incoming_start(struct monitor *m, const char *uri, struct err *e);
+/* A person's word, taken when it waits for one; what came of it is in query-migrate (resolver.h). */
 int incoming_resolve(struct monitor *m, bool run, struct err *e);
 void incoming_params_changed(struct monitor *m);
 void incoming_stats(struct incoming *in, struct godwit_stats *out);

@@ -21,6 +21,7 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
+#include "vmm/resolver.h"
 #include "vmm/vmstate.h"
 
 #define DRAIN_LIMIT_NS (2 * NS_PER_S) /* patience with I/O in flight, the guest being paused */
@@ -30,6 +31,7 @@ struct outgoing {
     struct monitor *m;
     struct vm *vm; /* the machine that moves; valid until finish */
     struct godwit_source *source;
+    struct resolver resolver;
     struct journal journal;
     struct bootimage boot[BOOTIMAGE_COUNT];
     struct godwit_region regions[1 + BOOTIMAGE_COUNT];
@@ -390,11 +392,20 @@ void outgoing_guest_ended(struct monitor *m, const char *why)
         godwit_source_fail(m->outgoing->source, -ESHUTDOWN, why);
 }
 
+static int outgoing_carry_out(void *source, bool run, struct err *e)
+{
+    return godwit_source_resolve(source, run, e);
+}
+
 int outgoing_resolve(struct monitor *m, bool run, struct err *e)
 {
-    if (!m->outgoing)
-        return err_set(e, -EINVAL, "migrate", "there is no migration to resolve");
-    return godwit_source_resolve(m->outgoing->source, run, e);
+    struct outgoing *o = m->outgoing;
+    struct godwit_stats s;
+
+    godwit_source_stats(o->source, &s);
+    if (s.status != GODWIT_UNRESOLVED)
+        return err_set(e, -EINVAL, "migrate", "the migration does not wait for a person's word");
+    return resolver_start(&o->resolver, outgoing_carry_out, o->source, run, e);
 }
 
 void outgoing_params_changed(struct monitor *m)
@@ -438,6 +449,7 @@ void outgoing_free(struct outgoing *o)
     if (o->source) {
         godwit_source_cancel(o->source);
         godwit_source_resolve(o->source, false, &e);
+        resolver_finish(&o->resolver);
         godwit_source_free(o->source);
     }
     bootimage_unmap(o->boot);

@@ -20,6 +20,7 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e);
 int outgoing_cancel(struct monitor *m, struct err *e);
 /* The guest is gone: the migration, if one runs, fails for this reason. */
 void outgoing_guest_ended(struct monitor *m, const char *why);
+/* A person's word, taken when it waits for one; what came of it is in query-migrate (resolver.h). */
 int outgoing_resolve(struct monitor *m, bool run, struct err *e);
 void outgoing_params_changed(struct monitor *m);
 void outgoing_stats(struct outgoing *o, struct godwit_stats *out);

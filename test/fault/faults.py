@@ -104,7 +104,10 @@ def wait_listening(target, timeout=10.0):
 
 
 def resolve(m, run):
+    """A person's word; it is carried out soon."""
     m.qmp.command("migrate-resolve", {"run": run})
+    if run:
+        m.wait_status("running")
 
 
 __all__ = ["BEFORE_READY", "DESTINATION", "Fault", "SOURCE", "STAGES", "Trip", "assert_never_two",

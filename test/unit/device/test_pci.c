@@ -2,9 +2,12 @@
 #include "rig.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "device/pci/pci.h"
 #include "state/pci_host_state.h"
 
@@ -444,6 +447,56 @@ static void the_bridge_moves_too(void **state)
     assert_int_equal(rig_restore_struct(d, &bad, &e), -EPROTO);
 }
 
+/* vCPUs use a BAR while another moves it: nobody waits for ever, every answer is the device's or
+ * all ones.  (The move must not hold the function's lock while it waits for the handlers.) */
+
+#define STORM_MS 300
+
+struct storm {
+    struct fixture *f;
+    uint64_t until_ns;
+    atomic_uint answered;
+};
+
+static void *storm_reader(void *opaque)
+{
+    struct storm *s = opaque;
+
+    while (clock_now_ns() < s->until_ns)
+        for (uint64_t at = WINDOW; at < WINDOW + 0x4000; at += 0x1000) {
+            uint64_t v = rig_load(&s->f->rig, at, 4);
+
+            assert_true(v == 0xc0ffee00 || v == UINT32_MAX);
+            if (v == 0xc0ffee00)
+                s->answered++;
+        }
+    return NULL;
+}
+
+static void *storm_mover(void *opaque)
+{
+    struct storm *s = opaque;
+
+    while (clock_now_ns() < s->until_ns)
+        for (uint32_t i = 0; i < 4; i++)
+            set(s->f, 3, 0x10, 4, (uint32_t)WINDOW + i * 0x1000);
+    return NULL;
+}
+
+static void a_bar_moves_under_its_users(void **state)
+{
+    struct storm s = {.f = *state, .until_ns = clock_now_ns() + STORM_MS * NS_PER_MS};
+    pthread_t threads[4];
+
+    set(s.f, 3, 4, 2, 2);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i < 2 ? storm_reader : storm_mover, &s),
+                         0);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(s.answered > 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -460,6 +513,7 @@ int main(void)
         T(slots),
         T(addresses_as_firmware_gives_them),
         T(capabilities_are_a_list),
+        T(a_bar_moves_under_its_users),
         T(reset_turns_decoding_off),
         T(save_load_save),
         T(another_device_is_refused),

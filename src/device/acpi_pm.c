@@ -8,7 +8,6 @@
 #define STAGE "device"
 
 #define STS_PWRBTN    0x0100
-#define STS_WAK       0x8000
 #define STS_CLEARABLE 0x8731 /* TMR, BM, GBL, PWRBTN, SLPBTN, RTC, WAK */
 #define EN_WRITABLE   0x0721
 #define CNT_SCI_EN    0x0001

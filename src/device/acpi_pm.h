@@ -3,8 +3,8 @@
  * timer and the power button.
  *
  * PM1_EVT at base, PM1_CNT at base + 4, PM_TMR at base + 8.  SLP_TYP of S5 is 0.  The timer is read
- * from the machine's kvmclock: it stops, moves and jumps with the guest's other clocks.  It raises no
- * interrupt of its own, which nothing with a 32-bit timer asks for.
+ * from the machine's kvmclock: it stops, moves and jumps with the guest's other clocks.  It raises
+ * no interrupt of its own, which nothing with a 32-bit timer asks for.
  */
 #ifndef GODWIT_DEVICE_ACPI_PM_H
 #define GODWIT_DEVICE_ACPI_PM_H

@@ -1,8 +1,8 @@
 /*
  * A bus: address ranges and who answers there; one for port I/O, one for MMIO.  Ranges do not
  * overlap; an access must lie inside one range, else reads give all ones and writes vanish, as on
- * hardware.  Lookups run concurrently on all vCPUs (rwlock); ranges come and go when the guest moves
- * a BAR.  The handler runs with its device's lock held.
+ * hardware.  Lookups run concurrently on all vCPUs (rwlock); ranges come and go when the guest
+ * moves a BAR.  The handler runs with its device's lock held.
  */
 #ifndef GODWIT_DEVICE_BUS_H
 #define GODWIT_DEVICE_BUS_H

@@ -1,7 +1,7 @@
 /*
  * A real-time clock with CMOS memory: Motorola MC146818A (data sheet ADI856R2) at ports 0x70 and
- * 0x71, interrupt line 8; alarm, periodic and update-ended interrupts.  Time is CLOCK_REALTIME (UTC)
- * plus an offset the guest makes by setting the clock.
+ * 0x71, interrupt line 8; alarm, periodic and update-ended interrupts.  Time is CLOCK_REALTIME
+ * (UTC) plus an offset the guest makes by setting the clock.
  */
 #ifndef GODWIT_DEVICE_RTC_H
 #define GODWIT_DEVICE_RTC_H

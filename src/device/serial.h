@@ -14,10 +14,11 @@ struct serial;
 
 struct serial_backend {
     void *opaque;
-    /* Any vCPU thread, serial lock held: must not block; what cannot be taken is the backend's loss. */
+    /* Any vCPU thread, serial lock held: must not block; what cannot be taken is the backend's
+     * loss. */
     void (*write)(void *opaque, const uint8_t *data, size_t len);
-    /* Room appeared after serial_can_receive gave 0.  Any thread, serial lock held: post it to where
-     * the bytes come from. May be NULL. */
+    /* Room appeared after serial_can_receive gave 0.  Any thread, serial lock held: post it to
+     * where the bytes come from. May be NULL. */
     void (*can_receive)(void *opaque);
 };
 

@@ -10,7 +10,6 @@
 
 #define STAGE "acpi"
 
-#define HEADER_SIZE  36
 #define LENGTH_AT    4
 #define CHECKSUM_AT  9
 #define RSDP_SIZE    36

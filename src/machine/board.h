@@ -5,10 +5,10 @@
  * and by the ACPI reset register.
  *
  * Memory maps:  q35: RAM 0-2 GiB and from 4 GiB; ECAM 0xb0000000 (256 MiB), PCI window 0xc0000000
- * (768 MiB), 64-bit PCI window of 16 GiB above the end of RAM.  microvm: RAM 0-3 GiB and from 4 GiB;
- * 16 virtio-mmio slots from 0xfeb00000, 512 bytes each, with a GSI of its own each (see microvm.c).
- * Ports of both: serial 0x3f8 (GSI 4), RTC 0x70 (GSI 8), ACPI PM 0x600 (SCI: GSI 9), reset 0xcf9 and
- * 0x64.  RAM from 0xe0000 to 1 MiB holds the ACPI tables.
+ * (768 MiB), 64-bit PCI window of 16 GiB above the end of RAM.  microvm: RAM 0-3 GiB and from 4
+ * GiB; 16 virtio-mmio slots from 0xfeb00000, 512 bytes each, with a GSI of its own each (see
+ * microvm.c). Ports of both: serial 0x3f8 (GSI 4), RTC 0x70 (GSI 8), ACPI PM 0x600 (SCI: GSI 9),
+ * reset 0xcf9 and 0x64.  RAM from 0xe0000 to 1 MiB holds the ACPI tables.
  *
  * Threads: everything is called on the main thread, but board_power_button on any.
  */
@@ -64,13 +64,13 @@ struct board {
 };
 
 struct board_ops {
-    const char *name;    /* "q35-1.0" */
-    const char *alias;   /* "q35": the newest; NULL */
+    const char *name;  /* "q35-1.0" */
+    const char *alias; /* "q35": the newest; NULL */
     uint64_t low_ram_max;
     enum device_transport transport; /* which virtio forms it takes */
     /* Builds buses and fixed devices. */
     int (*build)(struct board *b, struct err *e);
-    uint32_t slots;                  /* for virtio devices */
+    uint32_t slots; /* for virtio devices */
     /* Builds the board's own part of the memory map: what is neither RAM nor free. */
     void (*reserve)(const struct board *b, struct memory_map *map);
     /* Gives the virtio device v its transport and puts that into slot c->slot.  Takes v over, also
@@ -87,8 +87,8 @@ struct board_ops {
 const struct board_ops *board_find(const char *name);
 const char *board_names(void);
 
-/* Makes the board, its fixed devices and every device of the config.  Back-ends (images, taps, kernel,
- * initrd) are lent by the monitor until board_free: see machine/backend.h. */
+/* Makes the board, its fixed devices and every device of the config.  Back-ends (images, taps,
+ * kernel, initrd) are lent by the monitor until board_free: see machine/backend.h. */
 struct board_backends;
 int board_new(const struct board_config *c, const struct board_backends *back, struct board **out,
               struct err *e);
@@ -103,8 +103,8 @@ void board_power_button(struct board *b);
 /* All devices to power-on state (chips and vCPUs are the monitor's to reset). */
 void board_reset(struct board *b);
 
-/* Loads kernel, initrd, command line and tables into RAM and gives the BSP's first registers; called
- * at start and after each reset (the guest may have overwritten everything). */
+/* Loads kernel, initrd, command line and tables into RAM and gives the BSP's first registers;
+ * called at start and after each reset (the guest may have overwritten everything). */
 struct boot_entry {
     struct x86_regs regs;
     struct x86_sregs sregs;

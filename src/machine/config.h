@@ -10,12 +10,12 @@
 
 #include "base/err.h"
 
-#define MACHINE_ID_MAX      64
-#define MACHINE_PATH_MAX    1024
-#define MACHINE_CMDLINE_MAX 2048
-#define MACHINE_DRIVES_MAX  32
-#define MACHINE_NICS_MAX    32
-#define MACHINE_DEVICES_MAX 64
+#define MACHINE_ID_MAX       64
+#define MACHINE_PATH_MAX     1024
+#define MACHINE_CMDLINE_MAX  2048
+#define MACHINE_DRIVES_MAX   32
+#define MACHINE_NICS_MAX     32
+#define MACHINE_DEVICES_MAX  64
 #define MACHINE_FEATURES_MAX 128
 
 #define MACHINE_RAM_MIN     (128ULL << 20)
@@ -47,7 +47,7 @@ struct device_config {
     int slot;                     /* addr=, -1: next free; never -1 after machine_config_check */
     uint8_t mac[6];
     bool mac_set;
-    char serial[21];              /* virtio-blk serial=, 20 bytes at most (virtio 1.2, 5.2.6.1) */
+    char serial[21]; /* virtio-blk serial=, 20 bytes at most (virtio 1.2, 5.2.6.1) */
 };
 
 struct cpu_config {
@@ -79,17 +79,18 @@ void machine_config_init(struct machine_config *c);
 
 #define CONFIG_WARNING_MAX 256
 
-/* Makes a configuration whole and checks it: fills in the versioned machine name, ids, slots and MAC
- * addresses (the same ones for the same configuration, so that both sides of a migration agree), and
- * looks up every cross-reference.  -EINVAL says what is wrong with which option.  Idempotent. */
+/* Makes a configuration whole and checks it: fills in the versioned machine name, ids, slots and
+ * MAC addresses (the same ones for the same configuration, so that both sides of a migration
+ * agree), and looks up every cross-reference.  -EINVAL says what is wrong with which option.
+ * Idempotent. */
 int machine_config_check(struct machine_config *c, struct err *e);
 
-/* Of a checked configuration: a sentence for the person about what will not work as it may be meant,
- * or "". */
+/* Of a checked configuration: a sentence for the person about what will not work as it may be
+ * meant, or "". */
 void machine_config_warning(const struct machine_config *c, char warning[CONFIG_WARNING_MAX]);
 
-/* Gives a machine that has no UUID a random one (version 4); only for a machine that starts here: one
- * that arrives brings its own. */
+/* Gives a machine that has no UUID a random one (version 4); only for a machine that starts here:
+ * one that arrives brings its own. */
 int machine_config_make_uuid(struct machine_config *c, struct err *e);
 
 #endif

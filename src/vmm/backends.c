@@ -29,7 +29,7 @@ static int backends_open_images(const struct machine_config *c, struct board_bac
         int rc = image_open(d->file, d->readonly, d->direct, &image, e);
 
         if (rc != 0)
-            return err_prefix(e, "-drive id=%s: ", d->id);
+            return err_prefix(e, "-drive id=%s", d->id);
         memcpy(b->images[b->nimages].id, d->id, MACHINE_ID_MAX);
         b->images[b->nimages++].image = image;
         log_info("block", "drive %s: %s, locks guard %s", d->id, d->file, image_lock_reach(image));
@@ -46,7 +46,7 @@ static int backends_make_taps(const struct machine_config *c, struct board_backe
         int rc = tap_new(n->ifname, n->fd, &tap, e);
 
         if (rc != 0)
-            return err_prefix(e, "-netdev id=%s: ", n->id);
+            return err_prefix(e, "-netdev id=%s", n->id);
         memcpy(b->taps[b->ntaps].id, n->id, MACHINE_ID_MAX);
         b->taps[b->ntaps++].tap = tap;
     }
@@ -93,7 +93,7 @@ static int backends_each_image(struct board_backends *b,
 
         if (rc != 0) {
             backends_release(b);
-            return err_prefix(e, "drive %s: ", b->images[i].id);
+            return err_prefix(e, "drive %s", b->images[i].id);
         }
     }
     return 0;
@@ -106,7 +106,7 @@ static int backends_attach_taps(struct board_backends *b, struct err *e)
 
         if (rc != 0) {
             backends_release(b);
-            return err_prefix(e, "netdev %s: ", b->taps[i].id);
+            return err_prefix(e, "netdev %s", b->taps[i].id);
         }
     }
     return 0;

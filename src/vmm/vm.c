@@ -284,7 +284,7 @@ int vm_resume(struct vm *vm, struct err *e)
         int rc = d->ops->start ? d->ops->start(d, e) : 0;
 
         if (rc != 0)
-            return err_prefix(e, "cannot start device %s: ", d->id);
+            return err_prefix(e, "cannot start device %s", d->id);
     }
     pthread_mutex_lock(&vm->pause_lock);
     vm->paused = false;

@@ -25,7 +25,7 @@ static int vmstate_save_vcpus(struct vm *vm, struct buf *out, struct err *e)
         memset(s, 0, sizeof(*s));
         rc = hv_vcpu_get_state(vm->vcpus[i]->hv, s, e);
         if (rc != 0)
-            err_prefix(e, "vCPU %u: ", i);
+            err_prefix(e, "vCPU %u", i);
         else
             rc = state_encode(&x86_vcpu_state_desc, i, s, out);
     }
@@ -40,7 +40,7 @@ static int vmstate_save_devices(struct vm *vm, struct buf *out, struct err *e)
         int rc = d->ops->state ? device_save(d, out, e) : 0;
 
         if (rc != 0)
-            return err_prefix(e, "device %s: ", d->id);
+            return err_prefix(e, "device %s", d->id);
     }
     return 0;
 }
@@ -116,7 +116,7 @@ static int vmstate_load_vcpu(struct vmstate_loader *l, const struct state_sectio
     rc = state_decode(&x86_vcpu_state_desc, s, r, l->vcpu, e);
     if (rc == 0)
         rc = hv_vcpu_set_state(l->vm->vcpus[s->instance]->hv, l->vcpu, e);
-    return rc != 0 ? err_prefix(e, "vCPU %u: ", s->instance) : 0;
+    return rc != 0 ? err_prefix(e, "vCPU %u", s->instance) : 0;
 }
 
 static int vmstate_load_device(struct vmstate_loader *l, const struct state_section *s,
@@ -133,7 +133,7 @@ static int vmstate_load_device(struct vmstate_loader *l, const struct state_sect
         if (bitmap_test(l->devices, i))
             return vmstate_twice(s, e);
         bitmap_set(l->devices, i);
-        return device_load(d, s, r, e) != 0 ? err_prefix(e, "device %s: ", d->id) : 0;
+        return device_load(d, s, r, e) != 0 ? err_prefix(e, "device %s", d->id) : 0;
     }
     return err_set(e, -EPROTO, "state", "state for a device this machine has not: %s %u", s->name,
                    s->instance);
@@ -196,11 +196,14 @@ int vmstate_load(struct vm *vm, const void *data, size_t len, struct vmstate_not
     }
     l->vm = vm;
     reader_init(&r, data, len);
+    hv_route_begin(vm->hv); /* tens of interrupt vectors, given to KVM at once */
     while (rc == 0 && reader_left(&r) > 0) {
         rc = state_section_next(&r, &s, e);
         if (rc == 0)
             rc = vmstate_load_section(l, &s, &r, e);
     }
+    if (hv_route_end(vm->hv, rc == 0 ? e : NULL) != 0 && rc == 0)
+        rc = e->code;
     if (rc == 0)
         rc = vmstate_apply(l, e);
     *note = l->note;

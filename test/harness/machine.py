@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import time
@@ -10,28 +11,32 @@ from . import MONITOR, WITNESS
 from .qmp import Qmp
 from .witness import Log
 
+# More arguments for every monitor: "-sandbox off" where a sanitizer's tracer must not be confined.
+MORE_ARGUMENTS = shlex.split(os.environ.get("GODWIT_VMM_ARGS", ""))
 ENDED = ("completed", "failed", "canceled", "unresolved")
 
 
 class Machine:
-    """One godwit-vmm process with a QMP socket and its serial port in a file."""
+    """One godwit-vmm process with a QMP socket and its serial port in a file.
+
+    wrap: a command that executes its arguments in its own place, as another user for example."""
 
     def __init__(self, folder, name, args=(), incoming=None, append=None, memory="256M", vcpus=1,
-                 env=None, monitor=MONITOR, start=True):
+                 env=None, monitor=MONITOR, start=True, wrap=()):
         self.folder = pathlib.Path(folder)
         self.name = name
         self.qmp_path = self.folder / f"{name}.qmp"
         self.serial = self.folder / f"{name}.serial"
         self.log_path = self.folder / f"{name}.log"
         self.stderr_path = self.folder / f"{name}.stderr"
-        self.argv = [str(monitor), "-qmp", f"unix:{self.qmp_path},server,nowait", "-serial",
+        self.argv = [*wrap, str(monitor), "-qmp", f"unix:{self.qmp_path},server,nowait", "-serial",
                      f"file:{self.serial}", "-D", str(self.log_path)]
         if append is not None:
             self.argv += ["-m", memory, "-smp", str(vcpus), "-kernel", str(WITNESS), "-append",
                           append]
         if incoming:
             self.argv += ["-incoming", incoming]
-        self.argv += [str(a) for a in args]
+        self.argv += [*MORE_ARGUMENTS, *(str(a) for a in args)]
         self.witness = Log(self.serial)
         self.qmp = None
         self.process = None

@@ -15,20 +15,23 @@ class QmpError(Exception):
 
 
 class Qmp:
-    def __init__(self, path, timeout=30.0):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._connect(path, timeout)
+    """Connected to a unix socket's path, or to a (host, port)."""
+
+    def __init__(self, address, timeout=30.0):
+        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self._connect(address if isinstance(address, tuple) else str(address), timeout)
         self.buffer = b""
         self.events = []
         self.next_id = 0
         self.greeting = self._message(timeout)
         self.command("qmp_capabilities")
 
-    def _connect(self, path, timeout):
+    def _connect(self, address, timeout):
         deadline = time.monotonic() + timeout
         while True:
             try:
-                return self.sock.connect(str(path))
+                return self.sock.connect(address)
             except (FileNotFoundError, ConnectionRefusedError):
                 if time.monotonic() > deadline:
                     raise

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -67,28 +66,32 @@ static int main_start(struct monitor *m, const struct vmm_options *o, struct err
     return o->incoming_uri[0] ? incoming_start(m, o->incoming_uri, e) : 0;
 }
 
-int vmm_main(const struct vmm_options *o)
+static int main_run(struct monitor *m, const struct vmm_options *o, struct err *e)
+{
+    int rc;
+
+    main_say_ready(o);
+    rc = loop_run(m->loop);
+    return rc == 0 ? 0 : err_set_errno(e, rc, "monitor", "the event loop failed");
+}
+
+int vmm_main(const struct vmm_options *o, struct err *e)
 {
     struct monitor *m = calloc(1, sizeof(*m));
-    struct err e = ERR_INIT;
     int signal_fd = -1, rc;
 
     if (!m)
-        return EXIT_FAILURE;
-    rc = monitor_init(m, o, &e);
+        return err_set(e, -ENOMEM, "start", "no memory for the monitor");
+    rc = monitor_init(m, o, e);
     if (rc == 0)
-        rc = main_catch_signals(m, &signal_fd, &e);
+        rc = main_catch_signals(m, &signal_fd, e);
     if (rc == 0)
-        rc = main_start(m, o, &e);
-    if (rc == 0) {
-        main_say_ready(o);
-        rc = loop_run(m->loop);
-    } else {
-        fprintf(stderr, "godwit-vmm: %s\n", e.text);
-    }
+        rc = main_start(m, o, e);
+    if (rc == 0)
+        rc = main_run(m, o, e);
     monitor_fini(m);
     if (signal_fd >= 0)
         close(signal_fd);
     free(m);
-    return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return rc;
 }

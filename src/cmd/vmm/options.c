@@ -27,7 +27,7 @@ static void set_defaults(struct vmm_options *o)
     strcpy(o->machine.cpu.model, "host");
     o->serial = SERIAL_NONE;
     o->sandbox = true;
-    o->ready_fd = -1;
+    o->ready_fd = o->error_fd = -1;
 }
 
 static const struct option *find_option(const char *name)

@@ -38,6 +38,7 @@ static void test_defaults(void **state)
     assert_int_equal(o->serial, SERIAL_NONE);
     assert_int_equal(o->nqmp, 0);
     assert_int_equal(o->ready_fd, -1);
+    assert_int_equal(o->error_fd, -1);
     assert_true(o->sandbox);
     assert_false(o->incoming || o->start_paused || o->daemonize || o->mem_prealloc ||
                  o->no_reboot || o->no_shutdown);

@@ -1,12 +1,18 @@
 /*
  * Theory of operation.  Input is read from the host only while the serial port has room for it, so
- * that a pasted file waits in the pipe and nothing is lost.  Output goes straight to the descriptor
- * while that takes it (both are non-blocking); the rest waits in a ring that the loop drains.
+ * that a pasted file waits in the pipe and nothing is lost; while it has none there is no watch at
+ * all, since epoll would go on reporting a hang-up that nobody may act on yet.  Output goes
+ * straight to the descriptor while that takes it (both are non-blocking); the rest waits in a ring
+ * that the loop drains.
+ *
+ * A pty's other end is held open here too: its last close would be a hang-up, and people come and
+ * go.
  */
 #include "vmm/console.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,9 +35,11 @@ struct console {
     char path[VMM_PATH_MAX];
     int listen_fd;
     int in_fd, out_fd; /* -1: nobody there; may be the same */
+    int pty_held;      /* the other end of a pty; -1 */
     struct loop_fd *listen_watch, *in_watch, *out_watch;
-    bool in_watched, tty;
+    bool tty;
     struct termios saved;
+    int saved_flags[2]; /* of stdin and stdout, which we share with whoever started us; -1 */
     struct serial *serial;
     /* Guards out_fd, the ring and its counters: vCPU threads write. */
     pthread_mutex_t lock;
@@ -113,7 +121,26 @@ static void console_write(void *opaque, const uint8_t *data, size_t len)
 
 /* ---- input ---- */
 
-static void console_hang_up(struct console *c);
+static void console_unwatch(struct loop_fd **w)
+{
+    if (*w)
+        loop_fd_del(*w);
+    *w = NULL;
+}
+
+/* The client went; a listener waits for the next, other ends just fall silent. */
+static void console_hang_up(struct console *c)
+{
+    console_unwatch(&c->in_watch);
+    if (c->kind == SERIAL_UNIX) {
+        console_unwatch(&c->out_watch);
+        pthread_mutex_lock(&c->lock);
+        close(c->in_fd);
+        c->out_fd = -1;
+        pthread_mutex_unlock(&c->lock);
+    }
+    c->in_fd = -1;
+}
 
 static void console_in_ready(void *opaque, uint32_t events)
 {
@@ -123,8 +150,7 @@ static void console_in_ready(void *opaque, uint32_t events)
     ssize_t n;
 
     if (room == 0) { /* the port is full: look again when it says so */
-        loop_fd_mod(c->in_watch, 0);
-        c->in_watched = false;
+        console_unwatch(&c->in_watch);
         return;
     }
     n = read(c->in_fd, data, room < sizeof(data) ? room : sizeof(data));
@@ -138,10 +164,11 @@ static void console_watch_input(void *opaque)
 {
     struct console *c = opaque;
 
-    if (!c->in_watch || c->in_watched || !c->serial)
+    if (c->in_fd < 0 || c->in_watch || !c->serial)
         return;
-    loop_fd_mod(c->in_watch, EPOLLIN);
-    c->in_watched = true;
+    c->in_watch = loop_fd_add(c->loop, c->in_fd, EPOLLIN, console_in_ready, c);
+    if (!c->in_watch)
+        c->in_fd = -1; /* epoll refuses regular files and /dev/null: nobody types into them */
 }
 
 /* From the serial port, on a vCPU's thread. */
@@ -163,37 +190,20 @@ static int console_nonblock(int fd)
 
 static void console_connect_fds(struct console *c, int in_fd, int out_fd)
 {
-    struct stat st;
-
     pthread_mutex_lock(&c->lock);
     c->in_fd = in_fd;
     c->out_fd = out_fd;
     pthread_mutex_unlock(&c->lock);
-    /* epoll refuses regular files; nobody types into one */
-    if (in_fd >= 0 && fstat(in_fd, &st) == 0 && !S_ISREG(st.st_mode))
-        c->in_watch = loop_fd_add(c->loop, in_fd, c->serial ? EPOLLIN : 0, console_in_ready, c);
-    c->in_watched = c->serial != NULL;
+    console_watch_input(c);
     console_wait_for_room(c);
 }
 
-static void console_unwatch(struct loop_fd **w)
+/* What a client sent before it went waits for the port; it keeps nobody else out. */
+static bool console_client_gone(const struct console *c)
 {
-    if (*w)
-        loop_fd_del(*w);
-    *w = NULL;
-}
+    struct pollfd p = {.fd = c->in_fd};
 
-/* The client went; a listener waits for the next, other ends just fall silent. */
-static void console_hang_up(struct console *c)
-{
-    console_unwatch(&c->in_watch);
-    if (c->kind != SERIAL_UNIX)
-        return;
-    console_unwatch(&c->out_watch);
-    pthread_mutex_lock(&c->lock);
-    close(c->in_fd);
-    c->in_fd = c->out_fd = -1;
-    pthread_mutex_unlock(&c->lock);
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
 
 static void console_client(void *opaque, uint32_t events)
@@ -203,6 +213,8 @@ static void console_client(void *opaque, uint32_t events)
 
     if (fd < 0)
         return;
+    if (c->in_fd >= 0 && console_client_gone(c))
+        console_hang_up(c);
     if (c->in_fd >= 0) {
         static const char busy[] = "another client has this console\r\n";
 
@@ -227,6 +239,8 @@ static int console_open_stdio(struct console *c, struct err *e)
         raw.c_cc[VTIME] = 0;
         tcsetattr(STDIN_FILENO, TCSANOW, &raw); /* Ctrl-C still ends the monitor */
     }
+    c->saved_flags[0] = fcntl(STDIN_FILENO, F_GETFL);
+    c->saved_flags[1] = fcntl(STDOUT_FILENO, F_GETFL);
     if (console_nonblock(STDIN_FILENO) != 0 || console_nonblock(STDOUT_FILENO) != 0)
         return err_set(e, -EBADF, "serial", "-serial stdio: stdin or stdout is closed");
     console_connect_fds(c, STDIN_FILENO, STDOUT_FILENO);
@@ -276,20 +290,30 @@ static int console_open_unix(struct console *c, struct err *e)
     return c->listen_watch ? 0 : err_set(e, -ENOMEM, "serial", "no memory for the console");
 }
 
-static int console_open_pty(struct console *c, struct err *e)
+/* error_fd: whoever gave the command reads there, the log being elsewhere; or -1 */
+static int console_open_pty(struct console *c, int error_fd, struct err *e)
 {
     int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    struct termios raw;
     char name[64];
 
-    if (fd < 0 || grantpt(fd) != 0 || unlockpt(fd) != 0 || ptsname_r(fd, name, sizeof(name)) != 0)
+    if (fd < 0)
         return err_set_errno(e, -errno, "serial", "-serial pty: cannot make a pty");
-    log_info("console", "serial port on %s", name);
-    fprintf(stderr, "serial port on %s\n", name);
     console_connect_fds(c, fd, fd);
+    if (grantpt(fd) != 0 || unlockpt(fd) != 0 || ptsname_r(fd, name, sizeof(name)) != 0)
+        return err_set_errno(e, -errno, "serial", "-serial pty: cannot make a pty");
+    c->pty_held = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (c->pty_held < 0 || tcgetattr(c->pty_held, &raw) != 0)
+        return err_set_errno(e, -errno, "serial", "-serial pty: cannot open %s", name);
+    cfmakeraw(&raw); /* or what the guest prints would be echoed into its input */
+    tcsetattr(c->pty_held, TCSANOW, &raw);
+    log_info("console", "serial port on %s", name);
+    if (error_fd >= 0)
+        dprintf(error_fd, "serial port on %s\n", name);
     return 0;
 }
 
-static int console_open(struct console *c, struct err *e)
+static int console_open(struct console *c, int error_fd, struct err *e)
 {
     switch (c->kind) {
     case SERIAL_NONE:
@@ -301,15 +325,14 @@ static int console_open(struct console *c, struct err *e)
     case SERIAL_UNIX:
         return console_open_unix(c, e);
     case SERIAL_PTY:
-        return console_open_pty(c, e);
+        return console_open_pty(c, error_fd, e);
     }
     return -EINVAL;
 }
 
 /* ---- life ---- */
 
-int console_new(struct loop *loop, const struct vmm_options *o, struct console **out,
-                struct err *e)
+int console_new(struct loop *loop, const struct vmm_options *o, struct console **out, struct err *e)
 {
     struct console *c = calloc(1, sizeof(*c));
     int rc;
@@ -318,10 +341,11 @@ int console_new(struct loop *loop, const struct vmm_options *o, struct console *
         return err_set(e, -ENOMEM, "serial", "no memory for the console");
     c->loop = loop;
     c->kind = o->serial;
-    c->listen_fd = c->in_fd = c->out_fd = -1;
+    c->listen_fd = c->in_fd = c->out_fd = c->pty_held = -1;
+    c->saved_flags[0] = c->saved_flags[1] = -1;
     snprintf(c->path, sizeof(c->path), "%s", o->serial_path);
     pthread_mutex_init(&c->lock, NULL);
-    rc = console_open(c, e);
+    rc = console_open(c, o->error_fd, e);
     if (rc != 0) {
         console_free(c);
         return rc;
@@ -332,8 +356,7 @@ int console_new(struct loop *loop, const struct vmm_options *o, struct console *
 
 void console_attach(struct console *c, struct serial *s)
 {
-    struct serial_backend b = {
-        .opaque = c, .write = console_write, .can_receive = console_room};
+    struct serial_backend b = {.opaque = c, .write = console_write, .can_receive = console_room};
 
     c->serial = s;
     serial_set_backend(s, &b);
@@ -343,22 +366,21 @@ void console_attach(struct console *c, struct serial *s)
 void console_detach(struct console *c)
 {
     c->serial = NULL; /* the port itself ends with its board */
-    if (c->in_watch) {
-        loop_fd_mod(c->in_watch, 0);
-        c->in_watched = false;
-    }
+    console_unwatch(&c->in_watch);
 }
 
 static void console_close_ends(struct console *c)
 {
-    bool both = c->in_fd == c->out_fd;
-
-    if (c->kind == SERIAL_STDIO)
+    if (c->kind == SERIAL_STDIO) {
+        for (int fd = 0; fd < 2; fd++)
+            if (c->saved_flags[fd] >= 0)
+                fcntl(fd, F_SETFL, c->saved_flags[fd]);
         return;
-    if (c->in_fd >= 0)
-        close(c->in_fd);
-    if (c->out_fd >= 0 && !both)
+    }
+    if (c->out_fd >= 0) /* where there is an input, it is the same */
         close(c->out_fd);
+    if (c->pty_held >= 0)
+        close(c->pty_held);
 }
 
 void console_free(struct console *c)

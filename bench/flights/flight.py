@@ -139,7 +139,8 @@ def move(peer, guest, source, destination, uri):
             "completed_ms": (completed - began) * 1000, "runs_ms": (runs - began) * 1000,
             "downtime_ms": peer.downtime_ms(answer), "cpu_s": cpu,
             "cpu_s_per_gib": cpu["all"] / gib,
-            "monitor_cpu_s_per_gib": (cpu["all"] - cpu["vcpus"]) / gib, "answer": answer}
+            "monitor_cpu_s_per_gib": (cpu["all"] - cpu["vcpus"]) / gib, "answer": answer,
+            "answer_destination": destination.migration()}
 
 
 def measure(peer, guest, source, destination, uri, folder):

@@ -200,9 +200,13 @@ int godwit_source_cancel(struct godwit_source *s);
 int godwit_source_fail(struct godwit_source *s, int code, const char *why);
 void godwit_source_set_params(struct godwit_source *s, const struct godwit_params *p);
 void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out);
-/* A person's word on an unresolved source. run: the guest resumes here; else it is given up. */
+/* A person's word on an unresolved source. run: the guest resumes here; else it is given up.  Does
+ * not wait: 0 says that the word was taken (-EINVAL: nothing is unresolved; -EBUSY: another word is
+ * being carried out).  What came of it is the status: `failed`, with the word as the reason, or
+ * `unresolved` still, with the error that reclaim gave. */
 int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e);
-/* Waits until the thread ended (completed, failed, canceled, or resolved) and frees.  After a
+/* Waits until the thread ended (completed, failed, canceled, or resolved) and frees.  An undecided
+ * source is waited for until it is unresolved, and then left as it is: paused.  After a
  * failure with the guest paused the thread may take up to handover_timeout_ms longer than its
  * status says: it tells the destination that the guest runs on here. */
 void godwit_source_free(struct godwit_source *s);
@@ -224,9 +228,9 @@ struct godwit_sink_ops {
      * announces itself.  On failure nothing ran; the source is told NEVER-RAN with the reason, and
      * discard follows (after a person's word it does not: the machine stays as it was). */
     int (*run)(void *opaque, bool was_running, struct err *e);
-    /* The machine that manifest built (so: only after a manifest that returned 0) never ran here
-     * and will not: take it down, journal DISCARDED if ready was called.  The engine listens again
-     * afterwards. */
+    /* The machine never ran here and will not: take down what manifest built (also when manifest
+     * failed half-way), journal DISCARDED if ready was called.  Once for every manifest that is not
+     * followed by a run that succeeds; the engine listens again afterwards. */
     void (*discard)(void *opaque);
     void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
 };
@@ -248,7 +252,8 @@ int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sin
 void godwit_sink_address(struct godwit_sink *s, char *out, size_t cap);
 void godwit_sink_stats(struct godwit_sink *s, struct godwit_stats *out);
 void godwit_sink_set_params(struct godwit_sink *s, const struct godwit_params *p);
-/* A person's word on an unresolved destination. */
+/* A person's word on an unresolved destination; as godwit_source_resolve.  After it the status is
+ * `completed` (run), `failed` (not), or `unresolved` still, with the error that run gave. */
 int godwit_sink_resolve(struct godwit_sink *s, bool run, struct err *e);
 /* Ends listening; an arriving machine that is not READY is discarded; waits and frees.  After
  * COMPLETED the sink still answers a source that lost its link before it heard RUNNING: keep it for

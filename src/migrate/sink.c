@@ -146,7 +146,6 @@ static int init_parts(struct godwit_sink *s, struct err *e)
     if (!ret)
         ret = stats_init(&s->stats, s->config.ops->event, s->config.opaque);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->answered, NULL);
     link_init(&s->link, &s->bell, &s->stop, &s->stats.transferred, false);
     return ret ? err_set_errno(e, ret, STAGE, "preparing to listen") : 0;
 }
@@ -176,7 +175,6 @@ static void fini(struct godwit_sink *s)
     sink_clear_gate(s);
     link_fini(&s->link);
     listener_close(&s->listener);
-    pthread_cond_destroy(&s->answered);
     pthread_mutex_destroy(&s->lock);
     stats_fini(&s->stats);
     bell_fini(&s->bell);
@@ -246,21 +244,17 @@ void godwit_sink_set_params(struct godwit_sink *s, const struct godwit_params *p
 
 int godwit_sink_resolve(struct godwit_sink *s, bool run, struct err *e)
 {
-    int ret;
+    int ret = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (!s->unresolved || s->word != SINK_WORD_NONE) {
-        pthread_mutex_unlock(&s->lock);
-        return err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
+    if (!s->unresolved)
+        ret = err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
+    else if (s->word != SINK_WORD_NONE)
+        ret = err_set(e, -EBUSY, "handover", "another word is being carried out");
+    if (!ret) {
+        s->word = run ? SINK_WORD_FOR_RUN : SINK_WORD_FOR_DROP;
+        bell_ring(&s->bell);
     }
-    s->word = run ? SINK_WORD_FOR_RUN : SINK_WORD_FOR_DROP;
-    s->word_error = (struct err){.code = 0};
-    bell_ring(&s->bell);
-    while (s->word != SINK_WORD_NONE)
-        pthread_cond_wait(&s->answered, &s->lock);
-    ret = s->word_error.code;
-    if (ret && e)
-        *e = s->word_error;
     pthread_mutex_unlock(&s->lock);
     return ret;
 }

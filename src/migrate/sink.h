@@ -60,13 +60,11 @@ struct godwit_sink {
     atomic_bool stop;
 
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t answered;
     struct godwit_params params;
     struct sink_gate gate;
     bool calling; /* the migrate thread is in a callback: the door keeps the link alive */
     bool unresolved;
     enum sink_word word;
-    struct err word_error;
 
     /* The migrate thread's own. */
     struct link link;

@@ -89,13 +89,13 @@ static int build(struct godwit_sink *s, const struct native_manifest *m, struct 
 {
     int ret;
 
+    handover_sink(&s->state, SINK_ARRIVE); /* from here on there may be something to discard */
     sink_call_begin(s);
     ret =
         s->config.ops->manifest(s->config.opaque, m->text, m->text_len, s->regions, s->nregions, e);
     sink_call_end(s);
     if (ret)
         return ret;
-    handover_sink(&s->state, SINK_ARRIVE); /* from here on there is something to discard */
     for (uint32_t i = 0; i < s->nregions; i++)
         if (!s->regions[i].host)
             return err_set(e, -EINVAL, STAGE, "no memory was given for region %s",

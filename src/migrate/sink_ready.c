@@ -34,6 +34,8 @@ static void set_unresolved(struct godwit_sink *s, bool unresolved)
 {
     pthread_mutex_lock(&s->lock);
     s->unresolved = unresolved;
+    if (!unresolved)
+        s->word = SINK_WORD_NONE;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -130,53 +132,43 @@ static int hear_word(struct godwit_sink *s, struct vigil *v, const struct link_r
     return 0;
 }
 
-static void answer_word(struct godwit_sink *s, const struct err *e)
-{
-    pthread_mutex_lock(&s->lock);
-    s->word = SINK_WORD_NONE;
-    s->word_error = *e;
-    pthread_cond_broadcast(&s->answered);
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* On a person's word; a failure leaves it as it was, for this may be the only copy. */
 static void run_on_word(struct godwit_sink *s, struct vigil *v)
 {
     struct err e = ERR_INIT;
 
-    if (handover_sink(&s->state, SINK_WORD_RUN) != HANDOVER_RUN) {
-        err_set(&e, -EINVAL, STAGE, "the machine is not ready");
-        answer_word(s, &e);
+    if (handover_sink(&s->state, SINK_WORD_RUN) != HANDOVER_RUN)
         return;
-    }
     if (run(s, &e)) {
         handover_sink(&s->state, SINK_FAIL);
         stats_stage(&s->stats, GODWIT_STAGE_READY);
+        tell_unresolved(s, &e);
     } else {
         v->over = true;
-        set_unresolved(s, false);
-    }
-    answer_word(s, &e);
-    if (v->over)
         ran(s);
+    }
 }
 
 static void heed_person(struct godwit_sink *s, struct vigil *v)
 {
-    struct err e = ERR_INIT, none = ERR_INIT;
+    struct err e = ERR_INIT;
     enum sink_word word;
 
     pthread_mutex_lock(&s->lock);
     word = s->word;
     pthread_mutex_unlock(&s->lock);
+    if (word == SINK_WORD_NONE)
+        return;
     if (word == SINK_WORD_FOR_RUN) {
         run_on_word(s, v);
-    } else if (word == SINK_WORD_FOR_DROP) {
+    } else {
         v->over = true;
         err_set(&e, -ECANCELED, STAGE, "a person decided that the machine is given up here");
         drop(s, SINK_WORD_DROP, &e);
-        answer_word(s, &none);
     }
+    pthread_mutex_lock(&s->lock);
+    s->word = SINK_WORD_NONE;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -234,19 +226,6 @@ static void wait_for_source(struct godwit_sink *s, struct vigil *v)
         lose_link(s, v, &e);
 }
 
-/* Nobody may be left waiting for an answer to a word that came as everything was settled. */
-static void answer_late_word(struct godwit_sink *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->unresolved = false;
-    if (s->word != SINK_WORD_NONE) {
-        err_set(&s->word_error, -EALREADY, STAGE, "the source decided just before");
-        s->word = SINK_WORD_NONE;
-        pthread_cond_broadcast(&s->answered);
-    }
-    pthread_mutex_unlock(&s->lock);
-}
-
 void sink_ready(struct godwit_sink *s)
 {
     struct vigil v = {.lost_ns = 0};
@@ -263,7 +242,7 @@ void sink_ready(struct godwit_sink *s)
         look_at_clock(s, &v);
         wait_for_source(s, &v);
     }
-    answer_late_word(s);
+    set_unresolved(s, false);
     if (!v.over) { /* sink_free: it stays loaded and paused, which is the monitor's affair now */
         receiver_free(s->receiver);
         s->receiver = NULL;

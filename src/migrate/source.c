@@ -60,7 +60,6 @@ static int init_parts(struct godwit_source *s, struct err *e)
     if (!ret && getrandom(s->token, sizeof(s->token), 0) != (ssize_t)sizeof(s->token))
         ret = -EIO;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->answered, NULL);
     link_init(&s->link, &s->bell, &s->stop, &s->stats.transferred, true);
     return ret ? err_set_errno(e, ret, STAGE, "preparing the migration") : 0;
 }
@@ -68,7 +67,6 @@ static int init_parts(struct godwit_source *s, struct err *e)
 static void fini(struct godwit_source *s)
 {
     link_fini(&s->link);
-    pthread_cond_destroy(&s->answered);
     pthread_mutex_destroy(&s->lock);
     stats_fini(&s->stats);
     pace_fini(&s->pace);
@@ -115,6 +113,10 @@ void godwit_source_free(struct godwit_source *s)
 {
     if (!s)
         return;
+    pthread_mutex_lock(&s->lock);
+    s->leaving = true;
+    bell_ring(&s->bell);
+    pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
     fini(s);
 }
@@ -175,22 +177,18 @@ void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out)
 
 int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e)
 {
-    int ret;
+    int ret = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (!s->unresolved || s->word != WORD_NONE) {
-        pthread_mutex_unlock(&s->lock);
-        return err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
+    if (!s->unresolved)
+        ret = err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
+    else if (s->word != WORD_NONE)
+        ret = err_set(e, -EBUSY, "handover", "another word is being carried out");
+    if (!ret) {
+        s->word = run ? WORD_RUN : WORD_DROP;
+        atomic_store(&s->hurry, true);
+        bell_ring(&s->bell);
     }
-    s->word = run ? WORD_RUN : WORD_DROP;
-    s->word_error = (struct err){.code = 0};
-    atomic_store(&s->hurry, true);
-    bell_ring(&s->bell);
-    while (s->word != WORD_NONE)
-        pthread_cond_wait(&s->answered, &s->lock);
-    ret = s->word_error.code;
-    if (ret && e)
-        *e = s->word_error;
     pthread_mutex_unlock(&s->lock);
     return ret;
 }

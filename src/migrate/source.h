@@ -41,7 +41,6 @@ struct godwit_source {
     atomic_bool hurry; /* ends an attempt to reach the destination: a word is there */
 
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t answered;
     struct godwit_params params;
     struct sender *sender;
     bool asked; /* cancel or fail was called: */
@@ -52,7 +51,7 @@ struct godwit_source {
     bool unresolved; /* a word is welcome */
     bool calling;    /* the migrate thread is in a callback: a lane keeps the link alive */
     enum source_word word;
-    struct err word_error; /* what came of it */
+    bool leaving; /* godwit_source_free waits */
 
     /* The migrate thread's own. */
     struct link link;

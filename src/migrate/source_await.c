@@ -86,8 +86,7 @@ static void tell_unresolved(struct godwit_source *s, const struct err *why)
 }
 
 /* Does what the table says; true: the end. */
-static bool act(struct godwit_source *s, enum source_event event, const struct err *why,
-                struct err *failure)
+static bool act(struct godwit_source *s, enum source_event event, const struct err *why)
 {
     struct err e = ERR_INIT;
 
@@ -96,12 +95,9 @@ static bool act(struct godwit_source *s, enum source_event event, const struct e
         finish(s, event == SOURCE_WORD_DROP ? why : NULL);
         return true;
     case HANDOVER_RECLAIM:
-        if (s->config.ops->reclaim && s->config.ops->reclaim(s->config.opaque, &e)) {
-            if (failure)
-                *failure = e;
-            return act(s, SOURCE_FAIL, &e, NULL);
-        }
-        return act(s, SOURCE_RECLAIMED, why, NULL);
+        if (s->config.ops->reclaim && s->config.ops->reclaim(s->config.opaque, &e))
+            return act(s, SOURCE_FAIL, &e);
+        return act(s, SOURCE_RECLAIMED, why);
     case HANDOVER_RESUME:
         resume(s, why);
         return true;
@@ -115,11 +111,10 @@ static bool act(struct godwit_source *s, enum source_event event, const struct e
 
 /* ---- asking --------------------------------------------------------------------------------- */
 
-/* A person's word is answered when it has been carried out. WORD_NONE: there was none, or it could
- * not be. */
+/* Carries out a person's word. WORD_NONE: there was none, or it could not be (yet). */
 static enum source_word heed_word(struct godwit_source *s)
 {
-    struct err why = ERR_INIT, failure = ERR_INIT;
+    struct err why = ERR_INIT;
     enum source_word word;
     bool end;
 
@@ -131,12 +126,10 @@ static enum source_word heed_word(struct godwit_source *s)
         return word;
     err_set(&why, -ECANCELED, STAGE, "a person decided that the machine %s here",
             word == WORD_RUN ? "runs" : "is given up");
-    end = act(s, word == WORD_RUN ? SOURCE_WORD_RUN : SOURCE_WORD_DROP, &why, &failure);
+    end = act(s, word == WORD_RUN ? SOURCE_WORD_RUN : SOURCE_WORD_DROP, &why);
     pthread_mutex_lock(&s->lock);
     s->word = WORD_NONE;
-    s->word_error = failure;
     s->unresolved = !end;
-    pthread_cond_broadcast(&s->answered);
     pthread_mutex_unlock(&s->lock);
     return end ? word : WORD_NONE;
 }
@@ -164,11 +157,11 @@ static int heed_record(struct godwit_source *s, const struct link_record *rec, s
         return err_set(e, -EPROTO, STAGE, "the destination speaks of another migration");
     if (rec->type == NATIVE_RUNNING) {
         stats_downtime(&s->stats, clock_now_ns() - s->stopped_ns);
-        return act(s, SOURCE_RUNNING, NULL, NULL);
+        return act(s, SOURCE_RUNNING, NULL);
     }
     err_set(&why, -ECANCELED, godwit_stage_name(GODWIT_STAGE_RUNNING),
             "the destination did not run the machine: %s", w.text);
-    return act(s, SOURCE_NEVER_RAN, &why, e) ? 1 : -EAGAIN;
+    return act(s, SOURCE_NEVER_RAN, &why) ? 1 : -EAGAIN;
 }
 
 /* A link, and COMMIT on it. As heed_record. */
@@ -216,17 +209,21 @@ static int step(struct godwit_source *s, struct await *a, struct err *e)
     return ret > 0 ? heed_record(s, &rec, e) : ret;
 }
 
-/* Nobody may be left waiting for an answer to a word that came as everything was settled. */
-static void answer_late_word(struct godwit_source *s)
+static bool is_left(struct godwit_source *s)
+{
+    bool left;
+
+    pthread_mutex_lock(&s->lock);
+    left = s->leaving && s->word == WORD_NONE;
+    pthread_mutex_unlock(&s->lock);
+    return left && is_unresolved(s);
+}
+
+static void close_words(struct godwit_source *s)
 {
     pthread_mutex_lock(&s->lock);
     s->over = true;
     s->unresolved = false;
-    if (s->word != WORD_NONE) {
-        err_set(&s->word_error, -EALREADY, STAGE, "the destination answered just before");
-        s->word = WORD_NONE;
-        pthread_cond_broadcast(&s->answered);
-    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -255,11 +252,15 @@ void source_await(struct godwit_source *s)
         if (!is_unresolved(s) && clock_now_ns() >= a.deadline_ns) {
             if (!e.code)
                 err_set(&e, -ETIMEDOUT, STAGE, "the link is there, but no answer comes");
-            act(s, SOURCE_TIMEOUT, &e, NULL);
+            act(s, SOURCE_TIMEOUT, &e);
         }
+        if (is_left(s))
+            break;
         ret = step(s, &a, &e);
     }
-    answer_late_word(s);
+    if (is_unresolved(s)) /* left by godwit_source_free: paused, as it is */
+        stop_tracking(s);
+    close_words(s);
     /* After a person's word: a destination that comes back must not wait for ever. */
     if (s->state == SOURCE_KEPT && word == WORD_RUN)
         source_tell(s, "a person decided that the machine runs at the source");

@@ -54,7 +54,7 @@ void pair_end_sink(struct pair *p);
 void pair_fini(struct pair *p);
 
 unsigned count_dir(const char *path);
-/* Waits (at most 10 s) for a condition. */
+/* Waits (at most 10 s) for a condition, which is evaluated often: no side effects. */
 #define wait_until(cond)                                                                           \
     do {                                                                                           \
         uint64_t end_ = clock_now_ns() + 10 * NS_PER_S;                                            \

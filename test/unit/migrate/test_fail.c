@@ -83,7 +83,7 @@ static void test_sink_callback_fails(void **state)
         assert_non_null(strstr(pair_source_stats(&p).error.text, "was told to fail"));
         pair_expect_sink(&p, GODWIT_FAILED);
         pair_expect_kept(&p);
-        assert_int_equal(p.to.discards, sink_calls[i] == FAKE_MANIFEST ? 0 : 1);
+        assert_int_equal(p.to.discards, 1);
         next_one_works(&p);
         pair_fini(&p);
     }
@@ -573,7 +573,7 @@ static void test_does_not_converge(void **state)
     clock_sleep_ns(2000 * NS_PER_MS);
     assert_int_equal(pair_source_stats(&p).status, GODWIT_ACTIVE);
     assert_int_equal(pair_source_stats(&p).stage, GODWIT_STAGE_PRECOPY);
-    assert_in_range(pair_source_stats(&p).rounds, 2, 100);
+    assert_in_range(pair_source_stats(&p).rounds, 1, 100);
     assert_true(pair_source_stats(&p).expected_downtime_ns > 20 * NS_PER_MS);
     p.params.downtime_limit_ms = 2000;
     godwit_source_set_params(p.source, &p.params);

@@ -105,15 +105,38 @@ static void test_sink_killed_after_commit(void **state)
     clock_sleep_ns(300 * NS_PER_MS);
     assert_false(p.from.runs);
     p.from.slots[FAKE_RECLAIM].fail = -EAGAIN; /* the locks are held by somebody */
-    assert_int_equal(godwit_source_resolve(p.source, true, &e), -EAGAIN);
+    assert_int_equal(godwit_source_resolve(p.source, true, &e), 0);
+    wait_until(p.from.slots[FAKE_RECLAIM].calls == 1);
+    wait_until(pair_source_stats(&p).error.code == -EAGAIN);
     assert_false(p.from.runs);
     assert_int_equal(pair_source_stats(&p).status, GODWIT_UNRESOLVED);
     p.from.slots[FAKE_RECLAIM].fail = 0;
-    assert_int_equal(godwit_source_resolve(p.source, true, &e), 0);
+    while (godwit_source_resolve(p.source, true, &e) == -EBUSY)
+        clock_sleep_ns(NS_PER_MS);
+    pair_expect_source(&p, GODWIT_FAILED);
     assert_true(p.from.runs);
     assert_int_equal(p.from.resumes, 1);
     assert_int_equal(godwit_source_resolve(p.source, true, &e), -EINVAL);
     pair_expect_source(&p, GODWIT_FAILED);
+    pair_fini(&p);
+}
+
+/* A monitor that ends while nobody knows leaves the machine as it is. */
+static void test_free_undecided_source(void **state)
+{
+    struct pair p;
+    pid_t pid;
+
+    setup(&p);
+    pid = fork_sink(&p, FAKE_RUN);
+    pair_migrate(&p);
+    wait_until(p.from.given);
+    pair_end_source(&p);
+    assert_false(p.from.runs);
+    assert_int_equal(p.from.resumes, 0);
+    assert_int_equal(p.from.finishes, 0);
+    assert_false(p.from.tracking);
+    bury(&p, pid);
     pair_fini(&p);
 }
 
@@ -169,12 +192,15 @@ static void test_source_killed_after_ready(void **state)
         assert_true(p.to.built);
         if (run) { /* the disk is not there: it stays what it was, and the next try works */
             p.to.slots[FAKE_RUN].fail = -ENOENT;
-            assert_int_equal(godwit_sink_resolve(p.sink, true, &e), -ENOENT);
+            assert_int_equal(godwit_sink_resolve(p.sink, true, &e), 0);
+            wait_until(pair_sink_stats(&p).error.code == -ENOENT);
             assert_int_equal(pair_sink_stats(&p).status, GODWIT_UNRESOLVED);
             assert_true(p.to.built);
             p.to.slots[FAKE_RUN].fail = 0;
         }
-        assert_int_equal(godwit_sink_resolve(p.sink, run, &e), 0);
+        while (godwit_sink_resolve(p.sink, run, &e) == -EBUSY)
+            clock_sleep_ns(NS_PER_MS);
+        pair_expect_sink(&p, run ? GODWIT_COMPLETED : GODWIT_FAILED);
         assert_int_equal(p.to.runs_count, run);
         assert_int_equal(p.to.discards, !run);
         assert_int_equal(godwit_sink_resolve(p.sink, run, &e), -EINVAL);
@@ -361,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sink_killed_before_commit),
         cmocka_unit_test(test_sink_killed_after_commit),
+        cmocka_unit_test(test_free_undecided_source),
         cmocka_unit_test(test_source_killed_before_ready),
         cmocka_unit_test(test_source_killed_after_ready),
         cmocka_unit_test(test_late_commit),

@@ -1,122 +1,101 @@
 #include "migrate/handover.h"
 
-struct step {
+#include <stddef.h>
+
+/* A pair of state and event that has no row is illegal. */
+struct row {
+    int state, event;
     enum handover_action action;
     int next;
 };
 
-/* A pair that is not spelled out has next 0: it is illegal. */
-#define STEP(act, to)                                                                              \
-    {                                                                                              \
-        .action = HANDOVER_##act, .next = (to) + 1                                                 \
-    }
+static const struct row source_rows[] = {
+    {SOURCE_OWNS,       SOURCE_STOP,      HANDOVER_NONE,    SOURCE_STOPPED   },
+    {SOURCE_OWNS,       SOURCE_FAIL,      HANDOVER_NONE,    SOURCE_KEPT      }, /* it never stopped */
 
-static const struct step source_steps[SOURCE_STATE_COUNT][SOURCE_EVENT_COUNT] = {
-    [SOURCE_OWNS] =
-        {
-                       [SOURCE_STOP] = STEP(NONE,    SOURCE_STOPPED),
-                       [SOURCE_FAIL] = STEP(NONE,                                                           SOURCE_KEPT),  /* it never stopped: nothing to resume */
-        },
-    [SOURCE_STOPPED] =
-        {
-                       [SOURCE_FAIL] = STEP(RESUME,                                           SOURCE_KEPT),
-                       [SOURCE_COMMIT] = STEP(WAIT,                                                                        SOURCE_COMMITTED),
-                       },
-    [SOURCE_COMMITTED] =
-        {
-                       [SOURCE_TIMEOUT] = STEP(WAIT,                            SOURCE_UNRESOLVED),
-                       [SOURCE_RUNNING] = STEP(FINISH,                        SOURCE_GIVEN),
-                       [SOURCE_NEVER_RAN] = STEP(RECLAIM, SOURCE_RECLAIMING),
-                       },
-    [SOURCE_UNRESOLVED] =
-        {
-                       [SOURCE_TIMEOUT] = STEP(NONE,               SOURCE_UNRESOLVED),
-                       [SOURCE_RUNNING] = STEP(FINISH,                                                                                                  SOURCE_GIVEN),
-                       [SOURCE_NEVER_RAN] = STEP(RECLAIM, SOURCE_RECLAIMING),
-                       [SOURCE_WORD_RUN] = STEP(RECLAIM, SOURCE_RECLAIMING),
-                       [SOURCE_WORD_DROP] = STEP(FINISH, SOURCE_GIVEN),
-                       },
-    [SOURCE_RECLAIMING] =
-        {
-                       [SOURCE_RECLAIMED] = STEP(RESUME, SOURCE_KEPT),
-                       [SOURCE_FAIL] = STEP(WAIT,SOURCE_UNRESOLVED),                                                                   /* paused, and asks again later */
-        },
+    {SOURCE_STOPPED,    SOURCE_FAIL,      HANDOVER_RESUME,  SOURCE_KEPT      },
+    {SOURCE_STOPPED,    SOURCE_COMMIT,    HANDOVER_WAIT,    SOURCE_COMMITTED },
+
+    {SOURCE_COMMITTED,  SOURCE_TIMEOUT,   HANDOVER_WAIT,    SOURCE_UNRESOLVED},
+    {SOURCE_COMMITTED,  SOURCE_RUNNING,   HANDOVER_FINISH,  SOURCE_GIVEN     },
+    {SOURCE_COMMITTED,  SOURCE_NEVER_RAN, HANDOVER_RECLAIM, SOURCE_RECLAIMING},
+
+    {SOURCE_UNRESOLVED, SOURCE_TIMEOUT,   HANDOVER_NONE,    SOURCE_UNRESOLVED},
+    {SOURCE_UNRESOLVED, SOURCE_RUNNING,   HANDOVER_FINISH,  SOURCE_GIVEN     },
+    {SOURCE_UNRESOLVED, SOURCE_NEVER_RAN, HANDOVER_RECLAIM, SOURCE_RECLAIMING},
+    {SOURCE_UNRESOLVED, SOURCE_WORD_RUN,  HANDOVER_RECLAIM, SOURCE_RECLAIMING},
+    {SOURCE_UNRESOLVED, SOURCE_WORD_DROP, HANDOVER_FINISH,  SOURCE_GIVEN     },
+
+    {SOURCE_RECLAIMING, SOURCE_RECLAIMED, HANDOVER_RESUME,  SOURCE_KEPT      },
+    {SOURCE_RECLAIMING, SOURCE_FAIL,      HANDOVER_WAIT,    SOURCE_UNRESOLVED}, /* asks again later */
 };
 
-static const struct step sink_steps[SINK_STATE_COUNT][SINK_EVENT_COUNT] =
-    {
-        [SINK_EMPTY] =
-            {
-                          [SINK_ARRIVE] = STEP(NONE,   SINK_ARRIVING),
-                          [SINK_FAIL] = STEP(NONE,     SINK_EMPTY),
-                          [SINK_LOST] = STEP(NONE,     SINK_EMPTY),
-                          [SINK_ABORT] = STEP(NONE, SINK_EMPTY),
-                          },
-        [SINK_ARRIVING] =
-            {
-                          [SINK_LOADED] = STEP(WAIT,    SINK_READY),
-                          [SINK_FAIL] = STEP(DISCARD,                           SINK_NEVER_RAN),
-                          [SINK_LOST] = STEP(DISCARD,   SINK_NEVER_RAN),
-                          [SINK_ABORT] = STEP(DISCARD, SINK_NEVER_RAN),
-                          },
-        [SINK_READY] =
-            {
-                          [SINK_LOST] = STEP(WAIT,  SINK_READY),
-                          [SINK_TIMEOUT] = STEP(WAIT,  SINK_UNRESOLVED),
-                          [SINK_COMMIT] = STEP(RUN, SINK_STARTING),
-                          [SINK_ABORT] = STEP(DISCARD, SINK_NEVER_RAN),
-                          },
-        [SINK_UNRESOLVED] =
-            {
-                          [SINK_LOST] = STEP(WAIT,                           SINK_UNRESOLVED),
-                          [SINK_TIMEOUT] = STEP(NONE,     SINK_UNRESOLVED),
-                          [SINK_COMMIT] = STEP(RUN,  SINK_STARTING),
-                          [SINK_ABORT] = STEP(DISCARD, SINK_NEVER_RAN),
-                          [SINK_WORD_RUN] = STEP(RUN, SINK_TRYING),
-                          [SINK_WORD_DROP] = STEP(DISCARD, SINK_NEVER_RAN),
-                          },
-        [SINK_STARTING] =
-            {
-                          [SINK_RAN] = STEP(NONE,    SINK_RUNNING),
-                          [SINK_FAIL] = STEP(DISCARD, SINK_NEVER_RAN),
-                          },
-        [SINK_TRYING] =
-            {
-                          [SINK_RAN] = STEP(NONE,     SINK_RUNNING),
-                          [SINK_FAIL] = STEP(WAIT,  SINK_UNRESOLVED),  /* this may be the only copy: it stays */
-            },
-        [SINK_RUNNING] =
-            {
-                          [SINK_COMMIT] = STEP(NONE, SINK_RUNNING),                        /* repeated: the answer is the same */
-                [SINK_ABORT] = STEP(NONE,      SINK_RUNNING),         /* too late: the answer says so */
-                [SINK_LOST] = STEP(NONE,                           SINK_RUNNING),
-                          },
-        [SINK_NEVER_RAN] =
-            {
-                          [SINK_COMMIT] = STEP(NONE,                           SINK_NEVER_RAN),
-                          [SINK_ABORT] = STEP(NONE,      SINK_NEVER_RAN),
-                          [SINK_LOST] = STEP(NONE,    SINK_NEVER_RAN),
-                          },
+static const struct row sink_rows[] = {
+    {SINK_EMPTY,      SINK_ARRIVE,    HANDOVER_NONE,    SINK_ARRIVING  },
+    {SINK_EMPTY,      SINK_FAIL,      HANDOVER_NONE,    SINK_EMPTY     },
+    {SINK_EMPTY,      SINK_LOST,      HANDOVER_NONE,    SINK_EMPTY     },
+    {SINK_EMPTY,      SINK_ABORT,     HANDOVER_NONE,    SINK_EMPTY     },
+
+    {SINK_ARRIVING,   SINK_LOADED,    HANDOVER_WAIT,    SINK_READY     },
+    {SINK_ARRIVING,   SINK_FAIL,      HANDOVER_DISCARD, SINK_NEVER_RAN },
+    {SINK_ARRIVING,   SINK_LOST,      HANDOVER_DISCARD, SINK_NEVER_RAN },
+    {SINK_ARRIVING,   SINK_ABORT,     HANDOVER_DISCARD, SINK_NEVER_RAN },
+
+    {SINK_READY,      SINK_LOST,      HANDOVER_WAIT,    SINK_READY     },
+    {SINK_READY,      SINK_TIMEOUT,   HANDOVER_WAIT,    SINK_UNRESOLVED},
+    {SINK_READY,      SINK_COMMIT,    HANDOVER_RUN,     SINK_STARTING  },
+    {SINK_READY,      SINK_ABORT,     HANDOVER_DISCARD, SINK_NEVER_RAN },
+
+    {SINK_UNRESOLVED, SINK_LOST,      HANDOVER_WAIT,    SINK_UNRESOLVED},
+    {SINK_UNRESOLVED, SINK_TIMEOUT,   HANDOVER_NONE,    SINK_UNRESOLVED},
+    {SINK_UNRESOLVED, SINK_COMMIT,    HANDOVER_RUN,     SINK_STARTING  },
+    {SINK_UNRESOLVED, SINK_ABORT,     HANDOVER_DISCARD, SINK_NEVER_RAN },
+    {SINK_UNRESOLVED, SINK_WORD_RUN,  HANDOVER_RUN,     SINK_TRYING    },
+    {SINK_UNRESOLVED, SINK_WORD_DROP, HANDOVER_DISCARD, SINK_NEVER_RAN },
+
+    {SINK_STARTING,   SINK_RAN,       HANDOVER_NONE,    SINK_RUNNING   },
+    {SINK_STARTING,   SINK_FAIL,      HANDOVER_DISCARD, SINK_NEVER_RAN },
+
+    {SINK_TRYING,     SINK_RAN,       HANDOVER_NONE,    SINK_RUNNING   },
+    {SINK_TRYING,     SINK_FAIL,      HANDOVER_WAIT,    SINK_UNRESOLVED}, /* maybe the only copy: it stays */
+
+    {SINK_RUNNING,    SINK_COMMIT,    HANDOVER_NONE,    SINK_RUNNING   }, /* said again, answered again */
+    {SINK_RUNNING,    SINK_ABORT,     HANDOVER_NONE,    SINK_RUNNING   }, /* too late: the answer says so */
+    {SINK_RUNNING,    SINK_LOST,      HANDOVER_NONE,    SINK_RUNNING   },
+
+    {SINK_NEVER_RAN,  SINK_COMMIT,    HANDOVER_NONE,    SINK_NEVER_RAN },
+    {SINK_NEVER_RAN,  SINK_ABORT,     HANDOVER_NONE,    SINK_NEVER_RAN },
+    {SINK_NEVER_RAN,  SINK_LOST,      HANDOVER_NONE,    SINK_NEVER_RAN },
 };
+
+static const struct row *find(const struct row *rows, size_t n, int state, int event)
+{
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].state == state && rows[i].event == event)
+            return &rows[i];
+    return NULL;
+}
 
 enum handover_action handover_source(enum source_state *state, enum source_event event)
 {
-    const struct step *s = &source_steps[*state][event];
+    const struct row *r =
+        find(source_rows, sizeof(source_rows) / sizeof(source_rows[0]), (int)*state, (int)event);
 
-    if (!s->next)
+    if (!r)
         return HANDOVER_ILLEGAL;
-    *state = (enum source_state)(s->next - 1);
-    return s->action;
+    *state = (enum source_state)r->next;
+    return r->action;
 }
 
 enum handover_action handover_sink(enum sink_state *state, enum sink_event event)
 {
-    const struct step *s = &sink_steps[*state][event];
+    const struct row *r =
+        find(sink_rows, sizeof(sink_rows) / sizeof(sink_rows[0]), (int)*state, (int)event);
 
-    if (!s->next)
+    if (!r)
         return HANDOVER_ILLEGAL;
-    *state = (enum sink_state)(s->next - 1);
-    return s->action;
+    *state = (enum sink_state)r->next;
+    return r->action;
 }
 
 static const char *const source_names[] = {

@@ -213,6 +213,24 @@ static void doorbells_follow_the_bar(void **state)
     assert_int_equal(fake_doorbell_count(f->rig.vm), 1);
 }
 
+/* Whoever took the interrupts before, none is missing afterwards. */
+static void start_raises_each_interrupt_once(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t seen[2] = {0}, n;
+    struct fake_msi msi;
+
+    driver_probe(&f->g, &f->rig, f->dev, RIG_PCI, 1, 16);
+    rig_stop(&f->rig, f->dev);
+    n = fake_msi_count(f->rig.vm);
+    rig_start(f->dev);
+    rig_run_ms(&f->rig, 5);
+    for (; fake_msi_get(f->rig.vm, n, &msi); n++)
+        seen[msi.data - 0x40]++;
+    assert_int_equal(seen[0], 1);
+    assert_int_equal(seen[1], 1);
+}
+
 static void isr_is_read_to_clear(void **state)
 {
     struct fixture *f = *state;
@@ -283,6 +301,7 @@ int main(void)
         TEST(rings_outside_ram_need_a_reset),
         TEST(broken_rings_raise_the_config_vector),
         TEST(doorbells_follow_the_bar),
+        TEST(start_raises_each_interrupt_once),
         TEST(isr_is_read_to_clear),
         TEST(window_in_configuration_space),
         TEST(reset_forgets),

@@ -119,7 +119,7 @@ static void test_rate(void **state)
     struct pace p;
 
     assert_int_equal(pace_init(&p, 50 * MIB), 0);
-    assert_in_range(take_for(&p, 400), 18 * MIB, 23 * MIB);
+    assert_in_range(take_for(&p, 400), 14 * MIB, 23 * MIB);
     pace_set_rate(&p, 5 * MIB);
     assert_in_range(take_for(&p, 400), MIB, 3 * MIB);
     assert_true(pace_take(&p, MIB) <= (ssize_t)(MIB / 9)); /* 20 ms worth at most */

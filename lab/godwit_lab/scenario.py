@@ -14,9 +14,9 @@ from .site import Site
 
 BOOT_S = 60
 SETTLE_S = 3                     # of samples on either side of a move
-SETTLE = SETTLE_S * 1_000_000_000
 CALM_S = 30                      # a guest may take to answer promptly again
 PROBE_MS = 10
+PROBE_TAIL = 900                 # lines, of three machines: the last three seconds
 CLOCK_LIMIT_MS = 20.0
 GAP_LIMIT_MS = 10_000.0          # beyond it connections of ordinary clients begin to break
 
@@ -41,6 +41,7 @@ class Leg:
 
     source: Instance
     target: Instance
+    watched: int = 0             # when the probe began
     started: int = 0
     ended: int = 0
     calm: int = 0                # when the target answered promptly again
@@ -153,10 +154,11 @@ class Journey:
         leg.target.start(incoming=True)
         for host, said in self.site.align_clocks().items():
             checks.note(f"clock-of-{host}", said)
+        leg.watched = self._now()
         self._start_probe()
-        time.sleep(SETTLE_S)
+        self._wait_until_calm(leg.source.host, leg.watched)
         status = self._migrate(leg)
-        self._wait_until_calm(leg)
+        leg.calm = self._wait_until_calm(leg.target.host, leg.ended)
         samples = self._stop_probe(leg)
         statistics = leg.statistics or {}
         good = checks.check("migrates", status == "completed", self._summary(status, statistics))
@@ -206,16 +208,20 @@ class Journey:
             f"a={site.a.plan.san}:7 b={site.b.plan.san}:7 > /tmp/probe.out 2>&1 & "
             "echo $! > /tmp/probe.pid")
 
-    def _wait_until_calm(self, leg: Leg) -> None:
-        """Lets the guest work off what queued up: slow answers cannot tell how late its clock is."""
+    def _wait_until_calm(self, host: Host, since: int) -> int:
+        """Lets the guest work off what queued up: slow answers cannot tell how late its clock is.
+
+        Returns when it and its host have answered promptly often enough, or patience ended.
+        """
         deadline = time.monotonic() + CALM_S
         time.sleep(SETTLE_S)
-        while time.monotonic() < deadline:
-            latest = Samples(self.site.store.run("tail -n 600 /tmp/probe"))
-            leg.calm = self._now()
-            if all(len(latest.prompt(name, leg.ended, leg.calm)) == ENOUGH
-                   for name in ("guest", leg.target.host.name)):
-                return
+        while True:
+            latest = Samples(self.site.store.run(f"tail -n {PROBE_TAIL} /tmp/probe"))
+            now = self._now()
+            if time.monotonic() > deadline or all(
+                    len(latest.prompt(name, since, now)) == ENOUGH
+                    for name in ("guest", host.name)):
+                return now
             time.sleep(1)
 
     def _stop_probe(self, leg: Leg) -> Samples:
@@ -226,13 +232,13 @@ class Journey:
         return Samples(text)
 
     def _judge_gap(self, checks: Checks, leg: Leg, samples: Samples) -> None:
-        usual = samples.longest_silence("guest", leg.started - SETTLE, leg.started)
+        usual = samples.longest_silence("guest", leg.watched, leg.started)
         gap = samples.longest_silence("guest", leg.started, leg.calm)
         checks.check("answers-through-it", gap < GAP_LIMIT_MS,
                      f"longest ping gap {gap:.0f} ms (before the move {usual:.0f} ms)")
 
     def _judge_clocks(self, checks: Checks, leg: Leg, samples: Samples) -> None:
-        before, after = (leg.started - SETTLE, leg.started), (leg.ended, leg.calm)
+        before, after = (leg.watched, leg.started), (leg.ended, leg.calm)
         hosts = (leg.source.host.name, leg.target.host.name)
         for clock in ("monotonic", "realtime"):
             moved = samples.moved_against_hosts("guest", clock, hosts, before, after)

@@ -22,11 +22,23 @@ static bool journal_ends_story(enum godwit_journal what)
            what == GODWIT_JOURNAL_DISCARDED;
 }
 
+/* The folders above path, where they are missing, as the XDG directories want them. */
+static void journal_make_parents(const char *path)
+{
+    char parent[400];
+
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
+        mkdir(parent, 0700); /* a failure shows when the folder itself is made */
+    }
+}
+
 /* A folder nobody else can write to, made where it is missing. */
 static int journal_folder(const char *path)
 {
     struct stat st;
 
+    journal_make_parents(path);
     if (mkdir(path, 0750) != 0 && errno != EEXIST)
         return -errno;
     if (lstat(path, &st) != 0)

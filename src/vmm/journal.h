@@ -2,12 +2,12 @@
  * What a side of a migration must not forget when its process dies (doc/spec/handover.md).
  *
  * Two files a machine and role, in lines of JSON {"time","event","token","peer"}:
- *   durable        intent: written and synced before the stop; under /var/lib/godwit (root) or
- *                  $XDG_STATE_HOME/godwit.  A rebooted host that finds it must not start the machine
- *                  by itself.
- *   memory-backed  commit, abort, ready, running, ...: no sync inside the blackout; under /run/godwit
- *                  (root) or $XDG_RUNTIME_DIR/godwit.  It outlives the process, and the RAM it speaks
- *                  of outlives nothing more.
+ *   durable        intent: written and synced before the stop; under /var/lib/godwit (root),
+ *                  $XDG_STATE_HOME/godwit or ~/.local/state/godwit.  A rebooted host that finds it
+ *                  must not start the machine by itself.
+ *   memory-backed  commit, abort, ready, running, ...: no sync inside the blackout; under
+ *                  /run/godwit (root), $XDG_RUNTIME_DIR/godwit or /tmp/godwit-UID.  It outlives the
+ *                  process, and the RAM it speaks of outlives nothing more.
  * Both go away when the story ended well on this side (aborted, completed, discarded).
  */
 #ifndef GODWIT_VMM_JOURNAL_H

@@ -26,8 +26,8 @@ def machine(tmp_path):
     """Starts machines in the test's folder: machine(name, ...)."""
     started = []
 
-    def start(name, **keywords):
-        m = Machine(tmp_path, name, start=False, **keywords)
+    def start(name, folder=tmp_path, **keywords):
+        m = Machine(folder, name, start=False, **keywords)
         started.append(m)
         m.start()
         return m

@@ -71,6 +71,7 @@ static void attaches_late(void **state)
         fail_msg("%s", e.text);
     assert_int_not_equal(if_nametoindex("late0"), 0);
     assert_int_equal(tap_attach(t, &e), 0); /* already */
+    assert_true(t->spare_fd >= 0);          /* for a return when /dev is out of reach */
     assert_int_equal(ioctl(t->fd, TUNGETIFF, &ifr), 0);
     assert_true(ifr.ifr_flags & IFF_VNET_HDR);
     assert_int_equal(ioctl(t->fd, TUNGETVNETHDRSZ, &size), 0);

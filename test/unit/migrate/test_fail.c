@@ -125,11 +125,18 @@ static void cancel_now(void *arg)
     atomic_store(&c->ret, godwit_source_cancel(c->pair->source));
 }
 
+static unsigned late;
+
 static void expect_canceled(struct pair *p, struct canceler *c)
 {
+    uint64_t took;
+
     pair_expect_source(p, GODWIT_CANCELED);
     assert_int_equal(c->ret, 0);
-    assert_true(clock_now_ns() - c->at_ns < 100 * NS_PER_MS);
+    took = clock_now_ns() - c->at_ns;
+    assert_true(took < 500 * NS_PER_MS);
+    late += took >= 100 * NS_PER_MS;
+    assert_true(late <= 1); /* on a loaded host one may be; a second one is no accident */
     assert_string_equal(pair_source_stats(p).error.text, "canceled");
     pair_expect_kept(p);
     assert_int_equal(godwit_source_cancel(p->source), -EALREADY);

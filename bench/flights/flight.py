@@ -13,6 +13,7 @@ from .cpu import Meter, machine_busy_seconds
 WARM = pathlib.Path(__file__).resolve().parent.parent / "warm"
 SAMPLE_S = 0.02
 FLIGHT_TIMEOUT_S = 120
+PATIENCE_S = 240  # with a witness on a crowded machine
 QUIET = 0.15  # processors
 MARGIN_MIB = 256  # beside the guests' own memory: socket buffers, the monitors themselves
 MIB = 1 << 20
@@ -109,7 +110,8 @@ def guest_view(folder, source, destination, before):
     blackout: the stop that spans the switch, by the guest's own clock; gap: the longest time
     without progress from the start of the migration to the first report from the destination.
     """
-    switch = destination.witness.wait("W", 60, test=lambda w: w["stops"] > before["stops"])
+    switch = destination.witness.wait("W", PATIENCE_S,
+                                      test=lambda w: w["stops"] > before["stops"])
     lines = joined_log(folder, source, destination).all("W")
     during = [w for w in lines if before["n"] < w["n"] <= switch["n"]]
     return {"blackout_ms": max(w["stop_us"] for w in during) / 1000,
@@ -118,8 +120,8 @@ def guest_view(folder, source, destination, before):
 
 def prove(source, destination):
     """All memory compared again at the destination, and nothing found."""
-    first = destination.witness.wait("W", 60)
-    destination.witness.wait("W", 120, test=lambda w: w["pass"] >= first["pass"] + 2 and
+    first = destination.witness.wait("W", PATIENCE_S)
+    destination.witness.wait("W", PATIENCE_S, test=lambda w: w["pass"] >= first["pass"] + 2 and
                              w["gen"] >= first["gen"] + 1)
     complaints = source.witness.complaints() + destination.witness.complaints()
     if complaints:
@@ -144,12 +146,12 @@ def move(peer, guest, source, destination, uri):
 
 
 def measure(peer, guest, source, destination, uri, folder):
-    source.witness.wait("W", test=lambda w: w["pass"] >= 1 and w["gen"] >= 1)
+    source.witness.wait("W", PATIENCE_S, test=lambda w: w["pass"] >= 1 and w["gen"] >= 1)
     peer.prepare(source)
     if guest.paused:
         source.qmp.command("stop")
-    before = source.witness.last()
     warm(guest.memory_mib + MARGIN_MIB)
+    before = source.witness.last()
     found = move(peer, guest, source, destination, uri)
     if guest.paused:
         destination.qmp.command("cont")
@@ -168,7 +170,7 @@ def fly(peer, guest, transport, patience=60.0):
         try:
             warm(2 * guest.memory_mib + MARGIN_MIB)
             source = peer.source(folder, guest)
-            source.witness.wait("READY", 120)
+            source.witness.wait("READY", PATIENCE_S)
             destination, uri = peer.destination(folder, guest, transport)
             found = measure(peer, guest, source, destination, uri, folder)
         finally:

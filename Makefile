@@ -30,7 +30,9 @@ bench:
 	@$(MAKE) --no-print-directory all
 	bench/run
 
+# A prefix that is asked for now counts, whatever the build was set up with.
 install: all
+	$(if $(filter-out file,$(origin PREFIX)),meson configure $(BUILD) --prefix=$(PREFIX) && ninja -C $(BUILD))
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
 
 clean:

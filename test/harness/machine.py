@@ -131,5 +131,14 @@ class Machine:
         if self.qmp:
             self.qmp.close()
         if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self._end()
+
+    def _end(self):
+        if "ASAN_OPTIONS" in os.environ:  # leaks are reported by a process that ends by itself
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+        self.process.kill()
+        self.process.wait()

@@ -727,18 +727,17 @@ static void reset_in_flight_touches_nothing(void **state)
 /* How much of the file waits in this host's page cache for a place on its disk. */
 static uint32_t unplaced_extents(int fd)
 {
-    struct {
-        struct fiemap map;
-        struct fiemap_extent extents[64];
-    } m = {
-        .map = {.fm_length = FIEMAP_MAX_OFFSET, .fm_extent_count = 64}
-    };
+    _Alignas(struct fiemap) uint8_t room[sizeof(struct fiemap) + 64 * sizeof(struct fiemap_extent)];
+    struct fiemap *m = (struct fiemap *)(void *)room;
     uint32_t n = 0;
 
-    if (ioctl(fd, FS_IOC_FIEMAP, &m.map))
+    memset(room, 0, sizeof(room));
+    m->fm_length = FIEMAP_MAX_OFFSET;
+    m->fm_extent_count = 64;
+    if (ioctl(fd, FS_IOC_FIEMAP, m))
         return 0;
-    for (uint32_t i = 0; i < m.map.fm_mapped_extents; i++)
-        n += (m.extents[i].fe_flags & (FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN)) != 0;
+    for (uint32_t i = 0; i < m->fm_mapped_extents; i++)
+        n += (m->fm_extents[i].fe_flags & (FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN)) != 0;
     return n;
 }
 

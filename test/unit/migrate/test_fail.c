@@ -504,6 +504,7 @@ static void test_never_ready(void **state)
     pair_expect_sink(&p, GODWIT_FAILED);
     assert_non_null(strstr(pair_sink_stats(&p).error.text, "called off by the source"));
     pair_expect_kept(&p);
+    p.params.ready_timeout_ms = 5000;
     next_one_works(&p);
     pair_fini(&p);
 }

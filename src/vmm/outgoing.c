@@ -18,6 +18,7 @@
 #include "vmm/backends.h"
 #include "vmm/bootimage.h"
 #include "vmm/console.h"
+#include "vmm/flush.h"
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
@@ -26,6 +27,7 @@
 
 #define DRAIN_LIMIT_NS (2 * NS_PER_S) /* patience with I/O in flight, the guest being paused */
 #define DRAIN_STEP_NS  (100 * NS_PER_US)
+#define FLUSH_LIMIT_NS (2 * NS_PER_S) /* for the disks' flush before the stop, the guest running */
 
 struct outgoing {
     struct monitor *m;
@@ -39,6 +41,7 @@ struct outgoing {
     enum runstate before; /* the stop */
     uint8_t token[GODWIT_TOKEN_SIZE];
     char peer[128];
+    atomic_bool cancelling; /* what waits on the engine's thread gives up */
 };
 
 /* A call on the main loop that gives a result. */
@@ -235,6 +238,8 @@ static int outgoing_journal(void *opaque, enum godwit_journal what,
 
     memcpy(o->token, token, GODWIT_TOKEN_SIZE);
     strncpy(o->peer, peer, sizeof(o->peer) - 1);
+    if (what == GODWIT_JOURNAL_INTENT)
+        flush_images(&o->m->backends, FLUSH_LIMIT_NS, &o->cancelling);
     return journal_write(&o->journal, what, token, peer, e);
 }
 
@@ -378,12 +383,16 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
 
 int outgoing_cancel(struct monitor *m, struct err *e)
 {
-    int rc = m->outgoing ? godwit_source_cancel(m->outgoing->source) : 0;
+    int rc;
 
+    if (!m->outgoing)
+        return 0;
+    atomic_store(&m->outgoing->cancelling, true);
+    rc = godwit_source_cancel(m->outgoing->source);
     if (rc == -EBUSY)
         return err_set(e, rc, "migrate",
                        "too late to cancel: the machine has been committed to the destination");
-    return rc == -EALREADY ? 0 : rc; /* nothing to cancel is no error, as in QEMU */
+    return rc == -EALREADY ? 0 : rc; /* nothing left to cancel is no error, as in QEMU */
 }
 
 void outgoing_guest_ended(struct monitor *m, const char *why)

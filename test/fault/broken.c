@@ -2,14 +2,13 @@
  * godwit-vmm whose migrations lose something: linked with --wrap=godwit_source_start, it hands the
  * engine callbacks that change what the real ones said.  BROKEN_BY names what gets lost:
  *
- *   page         a page that is dirty at the stop is not reported
+ *   page         a page that gets dirty is not reported any more
  *   dr, msr, xmm, lapic   one bit of one word of vCPU 0's state differs
  *   (unset)      nothing: the control of the experiment
  *
  * The guest must notice each (test_witness_notices.py).
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,8 @@
 #include "state/x86_state.h"
 #include "wire/reader.h"
 
+#define NO_PAGE     UINT64_MAX
+#define RUN_ENOUGH  64
 #define MSR_LSTAR   0xc0000082U
 #define XSAVE_XMM0  160 /* SDM vol. 1, table 10-2 */
 #define LAPIC_LDR   0xd0
@@ -34,15 +35,15 @@ static struct {
     struct godwit_source_ops real, changed;
     const struct godwit_region *regions;
     const char *by;
-    atomic_bool stopped; /* the next dirty_sync is the last */
+    uint64_t page; /* that is not reported */
 } broken;
 
 /* ---- a dirty page is dropped ---------------------------------------------------------------- */
 
-/* The longest run of dirty pages lies in what the guest sweeps, not in its code or stacks. */
-static uint64_t page_to_drop(const uint64_t *bitmap, uint64_t npages)
+/* The middle of the longest run of dirty pages: what the guest sweeps, not its code or stacks. */
+static void choose_page(const uint64_t *bitmap, uint64_t npages)
 {
-    uint64_t longest = 0, middle = 0, end;
+    uint64_t longest = RUN_ENOUGH - 1, end;
 
     for (uint64_t page = 0; page < npages; page = end) {
         uint64_t first = bitmap_next_set(bitmap, npages, page);
@@ -50,22 +51,24 @@ static uint64_t page_to_drop(const uint64_t *bitmap, uint64_t npages)
         end = bitmap_next_clear(bitmap, npages, first);
         if (end - first > longest) {
             longest = end - first;
-            middle = first + longest / 2;
+            broken.page = first + longest / 2;
         }
     }
-    return middle;
+    if (broken.page != NO_PAGE)
+        log_warn("broken", "dropped page 0x%llx",
+                 (unsigned long long)broken.page * GODWIT_PAGE_SIZE);
 }
 
 static int broken_dirty_sync(void *opaque, uint32_t region, uint64_t *bitmap, struct err *e)
 {
     int rc = broken.real.dirty_sync(opaque, region, bitmap, e);
-    uint64_t page;
 
-    if (rc != 0 || region != 0 || !atomic_load(&broken.stopped) || strcmp(broken.by, "page") != 0)
+    if (rc != 0 || region != 0 || strcmp(broken.by, "page") != 0)
         return rc;
-    page = page_to_drop(bitmap, broken.regions[0].size / GODWIT_PAGE_SIZE);
-    bitmap_clear_range(bitmap, page, 1);
-    log_warn("broken", "dropped page 0x%llx", (unsigned long long)page * GODWIT_PAGE_SIZE);
+    if (broken.page == NO_PAGE)
+        choose_page(bitmap, broken.regions[0].size / GODWIT_PAGE_SIZE);
+    if (broken.page != NO_PAGE)
+        bitmap_clear_range(bitmap, broken.page, 1);
     return 0;
 }
 
@@ -147,7 +150,6 @@ static int broken_save_state(void *opaque, struct buf *out, struct err *e)
     size_t from = out->len;
     int rc = broken.real.save_state(opaque, out, e);
 
-    atomic_store(&broken.stopped, true);
     return rc == 0 && broken.by[0] && strcmp(broken.by, "page") ? change_state(out, from, e) : rc;
 }
 
@@ -162,7 +164,7 @@ int __wrap_godwit_source_start(const struct godwit_source_config *config,
     broken.changed = broken.real;
     broken.changed.dirty_sync = broken_dirty_sync;
     broken.changed.save_state = broken_save_state;
-    atomic_store(&broken.stopped, false);
+    broken.page = NO_PAGE;
     c.ops = &broken.changed;
     return __real_godwit_source_start(&c, out, e);
 }

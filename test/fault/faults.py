@@ -6,13 +6,14 @@ from flight import destination, move, witness_line
 from harness.proxy import DESTINATION, SOURCE, Fault
 
 # Short, so that what waits for them is quick; long enough for two loaded cores.
-QUICK = {"link_timeout": 1000, "ready_timeout": 1500, "handover_timeout": 2000}
+QUICK = {"link_timeout": 1500, "ready_timeout": 1500, "handover_timeout": 1500}
+PATIENT = {"link_timeout": 10000, "ready_timeout": 10000, "downtime_limit": 300}
 
 # Where a fault strikes: the arguments of Fault beside `act`.
 STAGES = {
     "hello": {"record": "hello"},
     "manifest": {"record": "manifest", "when": "within"},
-    "precopy": {"lane_bytes": 4 << 20},
+    "precopy": {"lane_bytes": 2 << 20},
     "later-round": {"record": "round", "nth": 3, "when": "after"},
     "state": {"record": "state", "when": "within"},
     "ready": {"record": "ready", "towards": SOURCE},
@@ -20,7 +21,8 @@ STAGES = {
     "running": {"record": "running", "towards": SOURCE},
 }
 BEFORE_READY = ("hello", "manifest", "precopy", "later-round", "state")
-WITNESS_LINE = witness_line(static=24, ws=8, rate=40, verify_ms=200, period_ms=100)
+WITNESS_LINE = witness_line(static=8, ws=4, rate=20, verify_ms=200, period_ms=100,
+                            idle_us=4000)
 
 
 def quick(m):
@@ -29,7 +31,7 @@ def quick(m):
 
 
 def quick_witness(machine, name="source", env=None, **more):
-    """Its memory is verified in a fifth of a second; `more` goes to Machine."""
+    """A small one, verified in a fifth of a second; `more` goes to Machine."""
     m = machine(name, env=env, append=WITNESS_LINE, **more)
     m.witness.wait("READY", 60)
     return quick(m)
@@ -63,7 +65,8 @@ class Trip:
         uri = self.direct_uri
         if there is None:
             there, uri = quick_destination(self.machine, self.folder, "next")
-        here.set(downtime_limit=300)
+        here.set(**PATIENT)
+        there.set(**PATIENT)
         move(here, there, uri)
         assert_runs([there], [here])
         return there
@@ -113,6 +116,6 @@ def resolve(m, run):
         m.wait_status("running")
 
 
-__all__ = ["BEFORE_READY", "DESTINATION", "Fault", "SOURCE", "STAGES", "Trip", "assert_never_two",
-           "assert_runs", "assert_unresolved", "quick", "quick_destination", "quick_witness",
-           "resolve", "wait_listening"]
+__all__ = ["BEFORE_READY", "DESTINATION", "Fault", "QUICK", "SOURCE", "STAGES", "Trip",
+           "assert_never_two", "assert_runs", "assert_unresolved", "quick", "quick_destination",
+           "quick_witness", "resolve", "wait_listening"]

@@ -110,6 +110,16 @@ class Machine:
             time.sleep(0.005)
         raise TimeoutError(f"{self.name} does not say where it listens")
 
+    def wait_log(self, text, timeout=20.0):
+        """What follows this text in the first line of the log that has it."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            for line in self.log_text().splitlines():
+                if text in line:
+                    return line.split(text, 1)[1]
+            time.sleep(0.01)
+        raise TimeoutError(f"{self.name} logged no line with {text!r}")
+
     def quit(self, timeout=20.0):
         if self.alive():
             try:

@@ -13,6 +13,7 @@ A Fault says at which record the mode changes, or what else is done there.
 """
 
 import dataclasses
+import pathlib
 import queue
 import selectors
 import socket
@@ -121,6 +122,8 @@ class Proxy:
         self.family, self.address = parse_uri(listen_uri)
         self.mode = "up"
         self.fault = None
+        self.counts = {}     # records met since the fault was armed
+        self.lane_bytes = 0
         self.struck = threading.Event()
         self.seen = []  # (towards, record) of control channels, in order
         self.accepted = 0
@@ -187,7 +190,9 @@ class Proxy:
         if self.listener:
             return
         listener = socket.socket(self.family)
-        if self.family != socket.AF_UNIX:
+        if self.family == socket.AF_UNIX:
+            pathlib.Path(self.address).unlink(missing_ok=True)
+        else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(self.address)
         listener.listen(64)
@@ -291,7 +296,7 @@ class Proxy:
 
     def _relay_lane(self, flow, data):
         flow.out += data
-        self.lane_bytes = getattr(self, "lane_bytes", 0) + len(data)
+        self.lane_bytes += len(data)
         fault = self.fault
         if fault and fault.lane_bytes and self.lane_bytes >= fault.lane_bytes:
             self._inject(flow, fault, b"")

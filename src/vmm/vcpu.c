@@ -121,7 +121,6 @@ static void vcpu_loop(struct vcpu *v)
             vcpu_complete_io(v, &x, &e);
             if (!vcpu_park(v, may_run))
                 return;
-            may_run = true;
         }
         if (hv_vcpu_run(v->hv, &x, &e) != 0)
             x.kind = HV_EXIT_ERROR;

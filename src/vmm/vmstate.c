@@ -19,8 +19,10 @@ static STATE_DESC(note_desc, "machine", 1, struct vmstate_note, note_fields);
 static int vmstate_save_vcpus(struct vm *vm, struct buf *out, struct err *e)
 {
     struct x86_vcpu_state *s = malloc(sizeof(*s));
-    int rc = s ? 0 : err_set(e, -ENOMEM, "state", "no memory for a vCPU's state");
+    int rc = 0;
 
+    if (!s)
+        return err_set(e, -ENOMEM, "state", "no memory for a vCPU's state");
     for (uint32_t i = 0; rc == 0 && i < vm->nvcpus; i++) {
         memset(s, 0, sizeof(*s));
         rc = hv_vcpu_get_state(vm->vcpus[i]->hv, s, e);

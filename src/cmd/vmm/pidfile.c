@@ -44,7 +44,7 @@ int pidfile_open(struct pidfile *p, const char *path, struct err *e)
 {
     char text[24];
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    int fd, ret = open_locked(path, &fd);
+    int fd = -1, ret = open_locked(path, &fd);
 
     if (ret == -EBUSY)
         return err_set(e, ret, STAGE, "-pidfile %s is locked: the machine it belongs to still runs",

@@ -9,8 +9,8 @@ import signal
 
 import pytest
 
-from faults import (BEFORE_READY, STAGES, assert_runs, assert_unresolved, quick_witness,
-                    resolve, wait_listening)
+from faults import (BEFORE_READY, assert_never_two, assert_runs, assert_unresolved,
+                    quick_witness, resolve, wait_listening)
 from flight import assert_unharmed, move
 
 
@@ -175,6 +175,12 @@ def test_link_flaps_at_ready(trip):
     assert_unharmed(trip.next_move(trip.source, trip.target))
 
 
-def test_every_stage_was_met():
-    """The tests above name each stage once for each way to fail."""
-    assert set(STAGES) == {*BEFORE_READY, "ready", "commit", "running"}
+def test_two_winners_would_be_noticed(machine):
+    """The judge itself, before a case that must not happen: two that run at the same time."""
+    one, two = quick_witness(machine, "one"), quick_witness(machine, "two")
+    with pytest.raises(AssertionError):
+        assert_runs([one], [two])
+    one.witness.wait("W", after=5)
+    two.witness.wait("W", after=5)
+    with pytest.raises(AssertionError, match="in turns"):
+        assert_never_two(one, two)

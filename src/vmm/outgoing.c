@@ -426,6 +426,8 @@ void outgoing_params_changed(struct monitor *m)
 void outgoing_stats(struct outgoing *o, struct godwit_stats *out)
 {
     godwit_source_stats(o->source, out);
+    if (out->status == GODWIT_NONE)
+        out->status = GODWIT_SETUP; /* asked for: the engine's thread is about to say so itself */
 }
 
 bool outgoing_is_active(struct outgoing *o)

@@ -44,6 +44,15 @@ def test_errors(machine):
         m.set(downtime_limit=0)
 
 
+def test_a_migration_is_known_as_soon_as_it_is_asked_for(machine):
+    """Whoever polls until it is no longer under way must not be told that there is none."""
+    m = launch(machine)
+    for _ in range(30):
+        m.migrate("tcp:127.0.0.1:1")
+        assert m.migration()["status"] != "none"
+        assert m.wait_migration()["status"] == "failed"
+
+
 def test_getfd(machine):
     m = launch(machine)
     r, w = os.pipe()

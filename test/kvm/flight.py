@@ -9,9 +9,9 @@ def witness_line(vcpus=1, static=32, ws=16, rate=50, idle="hlt", **more):
     return " ".join(f"{k}={v}" for k, v in words.items())
 
 
-def launch(machine, name="source", vcpus=1, memory="256M", args=(), env=None, **witness):
+def launch(machine, name="source", vcpus=1, memory="256M", args=(), env=None, wrap=(), **witness):
     m = machine(name, append=witness_line(vcpus, **witness), memory=memory, vcpus=vcpus, args=args,
-                env=env)
+                env=env, wrap=wrap)
     m.witness.wait("READY", 120)
     return m
 

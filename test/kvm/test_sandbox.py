@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -12,6 +13,10 @@ from harness.machine import MORE_ARGUMENTS
 NET_ADMIN = 1 << 12
 
 pytestmark = pytest.mark.skipif("-sandbox" in MORE_ARGUMENTS, reason="GODWIT_VMM_ARGS says -sandbox")
+needs_taps = pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/net/tun") or
+    not all(map(shutil.which, ("unshare", "nsenter", "ip"))),
+    reason="needs root, /dev/net/tun, unshare, nsenter and ip")
 
 
 def threads(m):
@@ -69,9 +74,7 @@ def test_a_name_nobody_has(machine):
     assert source.status() == "running"
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/net/tun") or
-                    not shutil.which("unshare") or not shutil.which("ip"),
-                    reason="needs root, /dev/net/tun, unshare and ip")
+@needs_taps
 def test_a_named_tap_costs_one_capability(machine):
     """A tap that must be attached again after a migration; in a network of the machine's own."""
     wrap = ["unshare", "-n", "sh", "-c",
@@ -82,6 +85,41 @@ def test_a_named_tap_costs_one_capability(machine):
     m.witness.wait("READY")
     for fields in assert_confined(m, NET_ADMIN).values():
         assert int(fields["CapEff"], 16) == NET_ADMIN
+
+
+@pytest.fixture
+def network_namespace():
+    """One that two machines can share."""
+    holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && ip tuntap add dev "
+                               "flight mode tap vnet_hdr && echo up && exec sleep 600"],
+                              stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"up\n"
+    yield ["nsenter", "-n", "-t", str(holder.pid)]
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+
+
+@needs_taps
+@pytest.mark.parametrize("board,bus", [("q35", "pci"), ("microvm", "device")])
+def test_every_device_moves_confined(machine, tmp_path, network_namespace, board, bus):
+    """Disks, named tap and entropy are taken over with no more than the sandbox leaves."""
+    for disk in ("cached", "direct"):
+        with open(tmp_path / disk, "wb") as f:
+            f.truncate(16 << 20)
+    backends = ["-drive", f"file={tmp_path}/cached,id=a", "-drive",
+                f"file={tmp_path}/direct,id=b,direct=on", "-netdev", "tap,id=n,ifname=flight"]
+    devices = ["-machine", board, "-device", f"virtio-blk-{bus},drive=a", "-device",
+               f"virtio-blk-{bus},drive=b", "-device", f"virtio-net-{bus},netdev=n", "-device",
+               f"virtio-rng-{bus}"]
+    here = launch(machine, args=backends + devices, wrap=network_namespace)
+    for name in ("there", "back"):
+        uri = f"unix:{tmp_path}/{name}.mig"
+        there = machine(name, incoming=uri, args=backends, wrap=network_namespace)
+        move(here, there, uri)
+        assert_confined(there, NET_ADMIN)
+        here = there
+    assert_unharmed(here, rounds=1, timeout=120)
 
 
 def test_off_is_off(machine):

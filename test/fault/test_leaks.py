@@ -62,6 +62,9 @@ def test_failed_migrations_leave_nothing(trip):
     assert settled(trip.source, source) == source
     assert settled(trip.target, target) == target
     assert_unharmed(trip.next_move(trip.source, trip.target))
+    # In order: a sanitized monitor would report lost memory by its exit status.
+    assert trip.source.quit() == 0, trip.source.stderr_text()
+    assert trip.target.quit() == 0, trip.target.stderr_text()
 
 
 def test_completed_source_holds_no_guest(trip):
@@ -107,6 +110,8 @@ def test_cancel_at_every_stage(trip, stage):
     wait_listening(trip.target)
     assert_unharmed(trip.source)
     trip.next_move(trip.source, trip.target)
+    assert trip.source.quit() == 0, trip.source.stderr_text()
+    assert trip.target.quit() == 0, trip.target.stderr_text()
 
 
 def test_cancel_comes_too_late_after_the_commit(trip):

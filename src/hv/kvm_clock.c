@@ -93,11 +93,10 @@ static int sample(struct hv_vm *vm, struct instant *best, struct err *e)
     return 0;
 }
 
+/* As last set, and not asked of KVM: that would wait for a vCPU that is in the guest. */
 static uint32_t vcpu_khz(const struct hv_vcpu *v)
 {
-    int khz = kvm_ioctl_value(v->fd, KVM_GET_TSC_KHZ, 0);
-
-    return khz > 0 ? (uint32_t)khz : v->vm->caps.tsc_khz;
+    return v->tsc_khz ? v->tsc_khz : v->vm->caps.tsc_khz;
 }
 
 /* Whether KVM scales for this rate: it does as soon as the rate is outside its tolerance. */
@@ -197,9 +196,10 @@ int kvm_vcpu_tsc_khz_set(struct hv_vcpu *v, uint32_t khz, struct err *e)
             "TSC scaling or an equal rate",
             khz, c->tsc_khz, ppm, c->tsc_tolerance_ppm);
     rc = kvm_ioctl_value(v->fd, KVM_SET_TSC_KHZ, khz);
-    return rc < 0
-               ? err_set_errno(e, rc, STAGE, "vCPU %u: KVM refuses a TSC of %u kHz", v->index, khz)
-               : 0;
+    if (rc < 0)
+        return err_set_errno(e, rc, STAGE, "vCPU %u: KVM refuses a TSC of %u kHz", v->index, khz);
+    v->tsc_khz = khz;
+    return 0;
 }
 
 /* ---- loading ---- */

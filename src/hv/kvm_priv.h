@@ -63,6 +63,7 @@ struct hv_vcpu {
     pid_t tid;      /* atomic; 0 until hv_vcpu_thread_init */
     bool exit_held; /* an exit seen by hv_vcpu_complete_io, for the next hv_vcpu_run */
     struct x86_cpuid cpuid;
+    uint32_t tsc_khz;             /* as kvm_vcpu_tsc_khz_set gave it to KVM; 0: the host's */
     uint64_t xcr0_mask;           /* XSAVE components that its CPUID shows */
     struct x86_vcpu_state *reset; /* as at power-on; NULL until the MSR list is known */
     struct vcpu_time time;

@@ -249,7 +249,7 @@ static const struct source {
     {"cr",          0,            4,  EVERY, &cr,       0,                  0         },
     {"apicbase",    0x1b,         1,  EVERY, &msr,      0,                  0         },
     {"sysenter_cs", 0x174,        1,  EVERY, &msr,      0,                  0xffff    },
-    {"sysenter",    0x175,        2,  EVERY, &msr,      0,                  CANONICAL },
+    {"sysenter",    0x175,        2,  EVERY, &msr,      0,                  ANY32     }, /* all AMD keeps */
     {"misc_enable", 0x1a0,        1,  EVERY, &msr,      0,                  0         },
     {"mtrr",        0x20e,        1,  EVERY, &msr,      6,                  0xffff000 },
     {"pat",         0x277,        1,  EVERY, &msr,      0x0007050600070406, 0         },

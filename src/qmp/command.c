@@ -104,7 +104,7 @@ static json_t *with_id(json_t *reply, json_t *id)
 }
 
 /* Texts may quote paths and names in any bytes; JSON may not. */
-static json_t *text_json(const char *text)
+json_t *qmp_text(const char *text)
 {
     json_t *s = json_string(text);
     char clean[ERR_TEXT_MAX];
@@ -121,7 +121,7 @@ static json_t *text_json(const char *text)
 json_t *qmp_error_reply(enum qmp_error_class c, const char *desc, json_t *id)
 {
     return with_id(json_pack("{s:{s:s,s:o}}", "error", "class", qmp_error_class_name(c), "desc",
-                             text_json(desc)),
+                             qmp_text(desc)),
                    id);
 }
 

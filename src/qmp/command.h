@@ -74,6 +74,8 @@ int qmp_args_check(const struct qmp_arg *args, json_t *given, struct err *e);
 /* Answers one message: finds, checks, runs.  Always gives a reply object, owned by the caller
  * ({"return"} or {"error"}, with the id where the request had one); NULL only without memory. */
 json_t *qmp_execute(const struct qmp_table *t, json_t *request, struct qmp_call *call);
+/* Text for a person that may hold a peer's bytes: as JSON, what is no UTF-8 made harmless. */
+json_t *qmp_text(const char *text);
 /* {"error": {"class", "desc"}}; id may be NULL (lent). */
 json_t *qmp_error_reply(enum qmp_error_class c, const char *desc, json_t *id);
 

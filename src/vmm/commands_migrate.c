@@ -94,8 +94,8 @@ static json_t *migrate_describe(const struct godwit_stats *s)
     json_object_set_new(o, "stages", migrate_stages(s));
     json_object_set_new(o, "ram", migrate_ram(s));
     if (s->error.code) {
-        json_object_set_new(o, "error-desc", json_string(s->error.text));
-        json_object_set_new(o, "error-stage", json_string(s->error.stage));
+        json_object_set_new(o, "error-desc", qmp_text(s->error.text));
+        json_object_set_new(o, "error-stage", qmp_text(s->error.stage));
     }
     return o;
 }

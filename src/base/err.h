@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #define ERR_STAGE_MAX 32
-#define ERR_TEXT_MAX  480
+#define ERR_TEXT_MAX  1500
 
 struct err {
     int code;                  /* -errno, 0 while nothing failed */

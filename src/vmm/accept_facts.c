@@ -73,6 +73,19 @@ static void facts_of_machine(const struct manifest *m, struct accept_facts *f)
     v->ndevices = m->config.ndevices;
 }
 
+/* A mac= that the command line gave; one that was made up here says nothing. */
+static void facts_given_mac(const struct machine_config *given, struct verdict_nic *nic)
+{
+    for (uint32_t i = 0; i < given->ndevices; i++) {
+        const struct device_config *d = &given->devices[i];
+
+        if (d->kind != DEVICE_NET || !d->mac_set || strcmp(d->backend, nic->id) != 0)
+            continue;
+        memcpy(nic->mac, d->mac, sizeof(nic->mac));
+        nic->mac_set = true;
+    }
+}
+
 /* The back-ends of the command line: a -netdev that no -device here speaks of still is one. */
 static void facts_of_backends(const struct monitor *m, struct accept_facts *f)
 {
@@ -87,8 +100,10 @@ static void facts_of_backends(const struct monitor *m, struct accept_facts *f)
     }
     h->disks = f->host_disks;
     h->ndisks = m->backends.nimages;
-    for (uint32_t i = 0; i < m->config.nnetdevs; i++)
+    for (uint32_t i = 0; i < m->config.nnetdevs; i++) {
         memcpy(f->host_nics[i].id, m->config.netdevs[i].id, sizeof(f->host_nics[i].id));
+        facts_given_mac(&m->options->machine, &f->host_nics[i]);
+    }
     h->nics = f->host_nics;
     h->nnics = m->config.nnetdevs;
 }

@@ -9,6 +9,7 @@
 #include "block/image.h"
 #include "device/virtio/tap.h"
 #include "vmm/bootimage.h"
+#include "vmm/fdset.h"
 
 static int backends_open_boot(const char *what, const char *path, int *fd, struct err *e)
 {
@@ -37,18 +38,49 @@ static int backends_open_images(const struct machine_config *c, struct board_bac
     return 0;
 }
 
+static int backends_make_tap(const struct netdev_config *n, int fd, struct board_backends *b,
+                             struct err *e)
+{
+    struct tap *tap = NULL;
+    int rc = tap_new(n->ifname, fd, &tap, e);
+
+    if (rc != 0)
+        return err_prefix(e, "-netdev id=%s", n->id);
+    memcpy(b->taps[b->ntaps].id, n->id, MACHINE_ID_MAX);
+    b->taps[b->ntaps++].tap = tap;
+    return 0;
+}
+
+/* Those with a descriptor's name have to wait for it: see backends_take_fds. */
 static int backends_make_taps(const struct machine_config *c, struct board_backends *b,
                               struct err *e)
 {
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < c->nnetdevs; i++)
+        if (!c->netdevs[i].fdname[0])
+            rc = backends_make_tap(&c->netdevs[i], c->netdevs[i].fd, b, e);
+    return rc;
+}
+
+int backends_take_fds(struct board_backends *b, const struct machine_config *c, struct fdset *fds,
+                      struct err *e)
+{
     for (uint32_t i = 0; i < c->nnetdevs; i++) {
         const struct netdev_config *n = &c->netdevs[i];
-        struct tap *tap = NULL;
-        int rc = tap_new(n->ifname, n->fd, &tap, e);
+        int fd, rc;
 
+        if (!n->fdname[0] || backends_tap(b, n->id))
+            continue;
+        fd = fdset_take(fds, n->fdname);
+        if (fd < 0)
+            return err_set(e, -ENOENT, "net",
+                           "-netdev id=%s: no descriptor '%s' was passed by getfd: start with "
+                           "-incoming defer and pass it before migrate-incoming",
+                           n->id, n->fdname);
+        rc = backends_make_tap(n, fd, b, e);
         if (rc != 0)
-            return err_prefix(e, "-netdev id=%s", n->id);
-        memcpy(b->taps[b->ntaps].id, n->id, MACHINE_ID_MAX);
-        b->taps[b->ntaps++].tap = tap;
+            return rc;
     }
     return 0;
 }

@@ -11,9 +11,15 @@
 #include "machine/backend.h"
 #include "machine/config.h"
 
+struct fdset;
+
 /* Opens everything the config names, unlocked and detached. kernel_fd/initrd_fd: -1 where absent. */
 int backends_open(const struct machine_config *c, struct board_backends *b, struct err *e);
 void backends_close(struct board_backends *b);
+
+/* The taps whose descriptors were passed by getfd (-netdev fd=NAME); -ENOENT names a missing one. */
+int backends_take_fds(struct board_backends *b, const struct machine_config *c, struct fdset *fds,
+                      struct err *e);
 
 /* A machine that starts here: locks of all images, all taps. On failure nothing is held. */
 int backends_acquire(struct board_backends *b, struct err *e);

@@ -94,6 +94,9 @@ int command_query_block(void *opaque, struct qmp_call *c, json_t *args, json_t *
     const struct monitor *m = opaque;
 
     *ret = json_array();
+    for (uint32_t i = 0; m->state == RUNSTATE_POSTMIGRATE && i < m->config.ndrives; i++)
+        json_array_append_new(*ret, json_pack("{s:s,s:b,s:b,s:s}", "device", m->config.drives[i].id,
+                                              "removable", 0, "locked", 0, "type", "unknown"));
     for (uint32_t i = 0; i < m->backends.nimages; i++)
         json_array_append_new(
             *ret, json_pack("{s:s,s:b,s:b,s:s,s:o}", "device", m->backends.images[i].id,

@@ -1,5 +1,6 @@
 #include "vmm/cpu_setup.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "cpu/model.h"
@@ -73,14 +74,36 @@ void cpu_setup_vcpu(const struct vm_cpu *cpu, uint32_t index, uint32_t vcpus,
     leaves_to(&own, out);
 }
 
+/* Every MSR of an arriving machine must be one that this host can write back. */
+static int cpu_setup_check_msrs(struct hv_vm *hv, struct hv_vcpu *first,
+                                const struct x86_msr_list *need, struct err *e)
+{
+    struct x86_msr_list have, left_out;
+    int rc = hv_vm_msr_list(hv, first, &have, &left_out, e);
+
+    for (uint32_t i = 0; rc == 0 && i < need->n; i++) {
+        uint32_t k = 0;
+
+        while (k < have.n && have.index[k] != need->index[i])
+            k++;
+        if (k == have.n)
+            rc = err_set(e, -ENOTSUP, "manifest",
+                         "the machine has MSR 0x%x, which this host cannot load: choose a "
+                         "destination with the same or a newer kernel and processor",
+                         need->index[i]);
+    }
+    return rc;
+}
+
 int cpu_setup_msrs(struct hv_vm *hv, struct hv_vcpu *first, const struct vm_cpu *given,
                    struct vm_cpu *out, struct err *e)
 {
-    int rc = 0;
+    int rc;
 
     if (given) {
         out->msrs = given->msrs;
         out->msrs_left_out = given->msrs_left_out;
+        rc = cpu_setup_check_msrs(hv, first, &out->msrs, e);
     } else {
         rc = hv_vm_msr_list(hv, first, &out->msrs, &out->msrs_left_out, e);
     }

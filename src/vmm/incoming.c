@@ -20,13 +20,11 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
-#include "vmm/resolver.h"
 #include "vmm/vmstate.h"
 
 struct incoming {
     struct monitor *m;
     struct godwit_sink *sink;
-    struct resolver resolver;
     struct journal journal;
     struct manifest *manifest;
     struct machine_config config; /* what is built: the manifest's machine, this host's back-ends */
@@ -134,17 +132,28 @@ static int incoming_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], 
 
 /* ---- run ---- */
 
+/* The machine becomes the monitor's before it runs, so that nothing it asks for or prints is lost. */
 static void incoming_adopt_machine(struct incoming *in)
 {
     struct monitor *m = in->m;
 
     m->vm = in->vm;
-    m->config = in->config;
     in->vm = NULL;
-    bootimage_unmap(in->boot);
     atomic_store(&m->requests, (in->note.reset ? 1U << VM_REQUEST_RESET : 0) |
                                    (in->note.poweroff ? 1U << VM_REQUEST_POWEROFF : 0));
     console_attach(m->console, m->vm->board->serial);
+}
+
+/* It did not run after all. */
+static void incoming_return_machine(struct incoming *in)
+{
+    struct monitor *m = in->m;
+
+    console_detach(m->console);
+    in->vm = m->vm;
+    m->vm = NULL;
+    atomic_store(&m->requests, 0);
+    backends_release(&m->backends);
 }
 
 static void incoming_run_on_loop(void *opaque)
@@ -153,20 +162,27 @@ static void incoming_run_on_loop(void *opaque)
     struct incoming *in = call->in;
     struct monitor *m = in->m;
 
-    if (call->run) {
-        for (uint32_t i = 0; i < in->vm->nvcpus; i++)
-            vm_clock_paused(in->vm, i);
-        call->rc = vm_resume(in->vm, call->e);
-        if (call->rc != 0)
-            return;
-    }
     incoming_adopt_machine(in);
+    call->rc = call->run ? vm_resume(m->vm, call->e) : 0;
+    if (call->rc != 0) {
+        incoming_return_machine(in);
+        return;
+    }
+    m->config = in->config;
+    bootimage_unmap(in->boot);
     monitor_set_state(m, call->run ? RUNSTATE_RUNNING : RUNSTATE_PAUSED);
     if (call->run)
         monitor_event(m, "RESUME", NULL);
     announce_self(m->vm);
     if (atomic_load(&m->requests))
         loop_post(m->loop, monitor_handle_requests, m);
+}
+
+static void incoming_release_on_loop(void *opaque)
+{
+    struct incoming *in = opaque;
+
+    backends_release(&in->m->backends);
 }
 
 static int incoming_run(void *opaque, bool was_running, struct err *e)
@@ -177,10 +193,13 @@ static int incoming_run(void *opaque, bool was_running, struct err *e)
         .in = in, .e = e, .run = was_running && !in->m->options->start_paused};
     int rc = backends_take_over(&in->m->backends, e);
 
-    if (rc == 0)
-        rc = journal_write(&in->journal, GODWIT_JOURNAL_RUNNING, in->token, in->peer, e);
     if (rc != 0)
         return rc;
+    rc = journal_write(&in->journal, GODWIT_JOURNAL_RUNNING, in->token, in->peer, e);
+    if (rc != 0) { /* the source takes everything back as soon as it hears */
+        loop_call(in->m->loop, incoming_release_on_loop, in);
+        return rc;
+    }
     loop_call(in->m->loop, incoming_run_on_loop, &call);
     return call.rc;
 }
@@ -247,11 +266,16 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     char address[384];
     int rc;
 
+    if (m->quitting)
+        return err_set(e, -ESHUTDOWN, "migrate", "this monitor is ending");
     if (m->incoming)
         return err_set(e, -EBUSY, "migrate", "this monitor listens for a machine already");
     if (m->state != RUNSTATE_INMIGRATE)
         return err_set(e, -EINVAL, "migrate",
                        "this monitor has a machine; one that receives is started with -incoming");
+    rc = backends_take_fds(&m->backends, &m->config, m->fds, e);
+    if (rc != 0)
+        return rc;
     in = calloc(1, sizeof(*in));
     if (!in)
         return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
@@ -268,21 +292,11 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     return 0;
 }
 
-static int incoming_carry_out(void *sink, bool run, struct err *e)
-{
-    return godwit_sink_resolve(sink, run, e);
-}
-
 int incoming_resolve(struct monitor *m, bool run, struct err *e)
 {
-    struct incoming *in = m->incoming;
-    struct godwit_stats s = {.status = GODWIT_NONE};
-
-    if (in)
-        godwit_sink_stats(in->sink, &s);
-    if (s.status != GODWIT_UNRESOLVED)
-        return err_set(e, -EINVAL, "migrate", "the migration does not wait for a person's word");
-    return resolver_start(&in->resolver, incoming_carry_out, in->sink, run, e);
+    if (!m->incoming)
+        return err_set(e, -EINVAL, "migrate", "there is no migration to resolve");
+    return godwit_sink_resolve(m->incoming->sink, run, e);
 }
 
 void incoming_params_changed(struct monitor *m)
@@ -300,9 +314,10 @@ void incoming_free(struct incoming *in)
 {
     if (!in)
         return;
-    resolver_finish(&in->resolver);
     godwit_sink_free(in->sink);
-    journal_remove(&in->journal);
+    vm_free(in->vm); /* ready and never told to run: its journal keeps that in mind */
+    bootimage_unmap(in->boot);
+    journal_close(&in->journal);
     free(in->manifest);
     free(in);
 }

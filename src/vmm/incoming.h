@@ -16,11 +16,12 @@ struct incoming;
 
 /* Listens on uri; sets m->incoming. */
 int incoming_start(struct monitor *m, const char *uri, struct err *e);
-/* A person's word, taken when it waits for one; what came of it is in query-migrate (resolver.h). */
+/* A person's word, taken when it waits for one; what came of it is in query-migrate. */
 int incoming_resolve(struct monitor *m, bool run, struct err *e);
 void incoming_params_changed(struct monitor *m);
 void incoming_stats(struct incoming *in, struct godwit_stats *out);
-/* Discards a machine that is not READY, gives up one that is unresolved, waits. NULL is fine. */
+/* Takes down a machine that never ran here and waits; that one was READY stays in the journal. NULL is
+ * fine. */
 void incoming_free(struct incoming *in);
 
 #endif

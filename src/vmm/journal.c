@@ -1,5 +1,6 @@
 #include "vmm/journal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#define JOURNAL_FOLDER_MAX 400
 
 static const char *const event_names[] = {
     [GODWIT_JOURNAL_INTENT] = "intent",       [GODWIT_JOURNAL_COMMIT] = "commit",
@@ -20,6 +23,12 @@ static bool journal_ends_story(enum godwit_journal what)
 {
     return what == GODWIT_JOURNAL_ABORT || what == GODWIT_JOURNAL_COMPLETED ||
            what == GODWIT_JOURNAL_DISCARDED;
+}
+
+/* After these, who runs the machine is not known on this side until another word is written. */
+static bool journal_leaves_open(enum godwit_journal what)
+{
+    return what == GODWIT_JOURNAL_COMMIT || what == GODWIT_JOURNAL_READY;
 }
 
 /* The folders above path, where they are missing, as the XDG directories want them. */
@@ -48,42 +57,74 @@ static int journal_folder(const char *path)
     return 0;
 }
 
-/* The first of root's folder, the user's folder and /tmp/godwit-UID that can be had. */
-static int journal_pick_folder(const char *root_path, const char *env, const char *home_sub,
-                               char *out, size_t cap)
-{
-    const char *base = getenv(env), *home = getenv("HOME");
+/* Where one kind of journal lies: by what the environment says, else root's folder, else the user's. */
+struct journal_place {
+    const char *override, *root, *xdg, *home_sub; /* home_sub may be NULL */
+};
 
-    if (geteuid() == 0 && journal_folder(root_path) == 0)
-        return snprintf(out, cap, "%s", root_path) < (int)cap ? 0 : -ENAMETOOLONG;
-    if (base && base[0] == '/' && snprintf(out, cap, "%s/godwit", base) < (int)cap &&
-        journal_folder(out) == 0)
+static const struct journal_place place_durable = {"GODWIT_STATE_DIR", "/var/lib/godwit",
+                                                   "XDG_STATE_HOME", ".local/state/godwit"};
+static const struct journal_place place_memory = {"GODWIT_RUN_DIR", "/run/godwit",
+                                                  "XDG_RUNTIME_DIR", NULL};
+
+/* An absolute base and what goes below it, as a folder that can be had. */
+static bool journal_try(const char *base, const char *sub, char *out, size_t cap)
+{
+    return base && base[0] == '/' && snprintf(out, cap, "%s%s", base, sub) < (int)cap &&
+           journal_folder(out) == 0;
+}
+
+static int journal_pick_folder(const struct journal_place *p, char *out, size_t cap)
+{
+    const char *override = getenv(p->override);
+    char sub[64] = "";
+
+    if (override)
+        return journal_try(override, "", out, cap) ? 0 : -EACCES;
+    if (geteuid() == 0 && journal_try(p->root, "", out, cap))
         return 0;
-    if (home_sub && home && home[0] == '/' &&
-        snprintf(out, cap, "%s/%s", home, home_sub) < (int)cap && journal_folder(out) == 0)
+    if (journal_try(getenv(p->xdg), "/godwit", out, cap))
+        return 0;
+    if (p->home_sub && snprintf(sub, sizeof(sub), "/%s", p->home_sub) < (int)sizeof(sub) &&
+        journal_try(getenv("HOME"), sub, out, cap))
         return 0;
     snprintf(out, cap, "/tmp/godwit-%u", (unsigned)geteuid());
     return journal_folder(out);
 }
 
-static int journal_paths(struct journal *j, struct err *e)
+static int journal_folders(char durable[JOURNAL_FOLDER_MAX], char memory[JOURNAL_FOLDER_MAX],
+                           struct err *e)
+{
+    int rc = journal_pick_folder(&place_durable, durable, JOURNAL_FOLDER_MAX);
+
+    if (rc == 0)
+        rc = journal_pick_folder(&place_memory, memory, JOURNAL_FOLDER_MAX);
+    if (rc != 0)
+        return err_set_errno(e, rc, "journal",
+                             "no folder for the handover journal (tried $GODWIT_STATE_DIR and "
+                             "$GODWIT_RUN_DIR, /var/lib/godwit and /run/godwit, $XDG_STATE_HOME and "
+                             "$XDG_RUNTIME_DIR, ~/.local/state, /tmp)");
+    return 0;
+}
+
+/* Files are named by the migration as well as the machine: one machine may be on its way between
+ * several monitors of one host. */
+static int journal_paths(struct journal *j, const uint8_t *token, struct err *e)
 {
     const char *role = j->is_source ? "source" : "destination";
-    char durable[400], memory[400];
+    char durable[JOURNAL_FOLDER_MAX], memory[JOURNAL_FOLDER_MAX];
+    uint32_t id;
     int rc;
 
     if (j->durable[0])
         return 0;
-    rc = journal_pick_folder("/var/lib/godwit", "XDG_STATE_HOME", ".local/state/godwit", durable,
-                             sizeof(durable));
-    if (rc == 0)
-        rc = journal_pick_folder("/run/godwit", "XDG_RUNTIME_DIR", NULL, memory, sizeof(memory));
+    rc = journal_folders(durable, memory, e);
     if (rc != 0)
-        return err_set_errno(e, rc, "journal",
-                             "no folder for the handover journal (tried /run/godwit and "
-                             "/var/lib/godwit, $XDG_RUNTIME_DIR, $XDG_STATE_HOME, /tmp)");
-    snprintf(j->durable, sizeof(j->durable), "%s/%s.%s.intent", durable, j->uuid, role);
-    snprintf(j->volatile_, sizeof(j->volatile_), "%s/%s.%s.journal", memory, j->uuid, role);
+        return rc;
+    memcpy(&id, token, sizeof(id));
+    snprintf(j->durable, sizeof(j->durable), "%s/%s.%s.%08x.intent", durable, j->uuid, role, id);
+    snprintf(j->volatile_, sizeof(j->volatile_), "%s/%s.%s.%08x.journal", memory, j->uuid, role,
+             id);
     return 0;
 }
 
@@ -161,30 +202,31 @@ int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e)
 {
     bool durable = what == GODWIT_JOURNAL_INTENT;
-    char line[512];
+    char line[640];
     const char *path;
-    int n, rc = journal_paths(j, e);
+    int n, rc = journal_paths(j, token, e);
 
     if (rc != 0)
         return rc;
-    n = journal_line(line, sizeof(line), what, token, peer);
-    path = durable ? j->durable : j->volatile_;
     if (journal_ends_story(what)) {
-        unlink(j->volatile_);
-        unlink(j->durable);
+        j->open = false;
+        journal_close(j);
         return 0;
     }
+    n = journal_line(line, sizeof(line), what, token, peer);
+    path = durable ? j->durable : j->volatile_;
     rc = journal_append(path, line, (size_t)n, durable);
     if (rc == 0 && durable)
         rc = journal_sync_folder(path);
     if (rc != 0)
         return err_set_errno(e, rc, "journal", "cannot write the handover journal %s", path);
+    j->open = journal_leaves_open(what);
     return 0;
 }
 
-void journal_remove(struct journal *j)
+void journal_close(struct journal *j)
 {
-    if (!j->durable[0])
+    if (!j->durable[0] || j->open)
         return;
     unlink(j->volatile_);
     unlink(j->durable);
@@ -207,24 +249,47 @@ static bool journal_intent_is_moot(const char *path)
     return boot[0] && strstr(text, boot);
 }
 
+/* The first file in folder that is this machine's as a source and forbids a start; moot intents are
+ * removed on the way. */
+static bool journal_find_open(const char *folder, const char *uuid, char *path, size_t cap)
+{
+    size_t len = strlen(uuid);
+    struct dirent *entry;
+    bool found = false;
+    DIR *d = opendir(folder);
+
+    while (d && !found && (entry = readdir(d))) {
+        const char *name = entry->d_name, *end = strrchr(name, '.');
+
+        if (strncmp(name, uuid, len) != 0 || strncmp(name + len, ".source.", 8) != 0 ||
+            snprintf(path, cap, "%s/%s", folder, name) >= (int)cap)
+            continue;
+        if (!strcmp(end, ".intent") && journal_intent_is_moot(path))
+            unlink(path);
+        else
+            found = true;
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
 int journal_check_start(const char *uuid, struct err *e)
 {
-    struct journal j;
-    int rc;
+    char durable[JOURNAL_FOLDER_MAX], memory[JOURNAL_FOLDER_MAX], path[JOURNAL_FOLDER_MAX + 256];
+    int rc = journal_folders(durable, memory, e);
 
-    journal_init(&j, uuid, true);
-    rc = journal_paths(&j, e);
     if (rc != 0)
         return rc;
-    if (access(j.volatile_, F_OK) == 0)
+    if (journal_find_open(memory, uuid, path, sizeof(path)))
         return err_set(e, -EBUSY, "journal",
                        "machine %s was given to another host and never heard of again (%s): if it "
                        "does not run there, remove that file and start again",
-                       uuid, j.volatile_);
-    if (access(j.durable, F_OK) == 0 && !journal_intent_is_moot(j.durable))
+                       uuid, path);
+    if (journal_find_open(durable, uuid, path, sizeof(path)))
         return err_set(e, -EBUSY, "journal",
                        "machine %s was about to be given to another host when this one stopped "
                        "(%s): if it does not run there, remove that file and start again",
-                       uuid, j.durable);
+                       uuid, path);
     return 0;
 }

@@ -1,14 +1,16 @@
 /*
  * What a side of a migration must not forget when its process dies (doc/spec/handover.md).
  *
- * Two files a machine and role, in lines of JSON {"time","event","token","peer"}:
+ * Two files a machine, role and migration, in lines of JSON {"time","event","boot","token","peer"}:
  *   durable        intent: written and synced before the stop; under /var/lib/godwit (root),
  *                  $XDG_STATE_HOME/godwit or ~/.local/state/godwit.  A rebooted host that finds it
  *                  must not start the machine by itself.
  *   memory-backed  commit, abort, ready, running, ...: no sync inside the blackout; under
  *                  /run/godwit (root), $XDG_RUNTIME_DIR/godwit or /tmp/godwit-UID.  It outlives the
  *                  process, and the RAM it speaks of outlives nothing more.
- * Both go away when the story ended well on this side (aborted, completed, discarded).
+ * ($GODWIT_STATE_DIR and $GODWIT_RUN_DIR name other folders.)  Both go away when the story ended well
+ * on this side (aborted, completed, discarded); `running` stays until its process ends in good order,
+ * so that a person who asks for an unresolved source finds out that the machine did run here.
  */
 #ifndef GODWIT_VMM_JOURNAL_H
 #define GODWIT_VMM_JOURNAL_H
@@ -21,14 +23,15 @@ struct journal {
     char durable[512], volatile_[512]; /* paths; "" until the first write */
     char uuid[37];
     bool is_source;
+    bool open; /* committed or ready, and nothing heard since: the files must outlive the process */
 };
 
 /* Takes note of names only; folders and files are made by the first write. */
 void journal_init(struct journal *j, const char *uuid, bool is_source);
 int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e);
-/* The process ends in good order: nothing is left to remember. */
-void journal_remove(struct journal *j);
+/* The process ends in good order: removes the files, unless who runs the machine is still open. */
+void journal_close(struct journal *j);
 /* A machine that starts here afresh: -EBUSY with what to do when a journal says it was given away. */
 int journal_check_start(const char *uuid, struct err *e);
 

@@ -92,6 +92,8 @@ int monitor_launch(struct monitor *m, struct err *e)
     int rc = journal_check_start(m->config.uuid, e);
 
     if (rc == 0)
+        rc = backends_take_fds(&m->backends, &m->config, m->fds, e);
+    if (rc == 0)
         rc = backends_acquire(&m->backends, e);
     if (rc == 0)
         rc = vm_new(&p, &m->vm, e);
@@ -336,12 +338,21 @@ void monitor_reap(struct monitor *m, struct outgoing *o)
         atomic_fetch_sub(&m->reapers, 1);
 }
 
+/* What is left when the end begins; the monitor knows it no more, so that no command reaches it. */
+struct remains {
+    struct monitor *m;
+    struct outgoing *outgoing;
+    struct incoming *incoming;
+};
+
 static void *monitor_closer(void *arg)
 {
-    struct monitor *m = arg;
+    struct remains *r = arg;
+    struct monitor *m = r->m;
 
-    outgoing_free(m->outgoing);
-    incoming_free(m->incoming);
+    outgoing_free(r->outgoing);
+    incoming_free(r->incoming);
+    free(r);
     while (atomic_load(&m->reapers))
         clock_sleep_ns(NS_PER_MS);
     loop_quit(m->loop);
@@ -350,13 +361,20 @@ static void *monitor_closer(void *arg)
 
 void monitor_try_exit(struct monitor *m)
 {
+    struct remains *r;
     pthread_t closer;
 
     if (!m->quitting || m->closing || outgoing_holds_quit(m->outgoing))
         return;
     m->closing = true;
-    if (pthread_create(&closer, NULL, monitor_closer, m) != 0) {
+    r = malloc(sizeof(*r));
+    if (r)
+        *r = (struct remains){.m = m, .outgoing = m->outgoing, .incoming = m->incoming};
+    m->outgoing = NULL;
+    m->incoming = NULL;
+    if (!r || pthread_create(&closer, NULL, monitor_closer, r) != 0) {
         log_error("monitor", "no thread to end the migration with; ending at once");
+        free(r);
         loop_quit(m->loop);
         return;
     }

@@ -22,7 +22,6 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
-#include "vmm/resolver.h"
 #include "vmm/vmstate.h"
 
 #define DRAIN_LIMIT_NS (2 * NS_PER_S) /* patience with I/O in flight, the guest being paused */
@@ -33,7 +32,6 @@ struct outgoing {
     struct monitor *m;
     struct vm *vm; /* the machine that moves; valid until finish */
     struct godwit_source *source;
-    struct resolver resolver;
     struct journal journal;
     struct bootimage boot[BOOTIMAGE_COUNT];
     struct godwit_region regions[1 + BOOTIMAGE_COUNT];
@@ -159,6 +157,8 @@ static int outgoing_drain(struct outgoing *o, struct err *e)
     uint64_t deadline = clock_now_ns() + DRAIN_LIMIT_NS;
 
     while (!vm_idle(o->vm)) {
+        if (atomic_load(&o->cancelling))
+            return err_set(e, -ECANCELED, "stop", "cancelled");
         if (clock_now_ns() > deadline)
             return err_set(e, -ETIMEDOUT, "stop",
                            "a disk still has requests in flight after %llu s: its storage hangs, "
@@ -335,6 +335,8 @@ static uint64_t outgoing_state_cost(const struct vm *vm)
 
 static int outgoing_check_start(struct monitor *m, struct err *e)
 {
+    if (m->quitting)
+        return err_set(e, -ESHUTDOWN, "migrate", "this monitor is ending");
     if (m->outgoing && outgoing_is_active(m->outgoing))
         return err_set(e, -EBUSY, "migrate", "a migration is under way already");
     if (!m->vm)
@@ -401,20 +403,9 @@ void outgoing_guest_ended(struct monitor *m, const char *why)
         godwit_source_fail(m->outgoing->source, -ESHUTDOWN, why);
 }
 
-static int outgoing_carry_out(void *source, bool run, struct err *e)
-{
-    return godwit_source_resolve(source, run, e);
-}
-
 int outgoing_resolve(struct monitor *m, bool run, struct err *e)
 {
-    struct outgoing *o = m->outgoing;
-    struct godwit_stats s;
-
-    godwit_source_stats(o->source, &s);
-    if (s.status != GODWIT_UNRESOLVED)
-        return err_set(e, -EINVAL, "migrate", "the migration does not wait for a person's word");
-    return resolver_start(&o->resolver, outgoing_carry_out, o->source, run, e);
+    return godwit_source_resolve(m->outgoing->source, run, e);
 }
 
 void outgoing_params_changed(struct monitor *m)
@@ -453,17 +444,14 @@ bool outgoing_holds_quit(struct outgoing *o)
 
 void outgoing_free(struct outgoing *o)
 {
-    struct err e = ERR_INIT;
-
     if (!o)
         return;
     if (o->source) {
+        atomic_store(&o->cancelling, true);
         godwit_source_cancel(o->source);
-        godwit_source_resolve(o->source, false, &e);
-        resolver_finish(&o->resolver);
         godwit_source_free(o->source);
     }
     bootimage_unmap(o->boot);
-    journal_remove(&o->journal);
+    journal_close(&o->journal);
     free(o);
 }

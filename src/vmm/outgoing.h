@@ -20,7 +20,7 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e);
 int outgoing_cancel(struct monitor *m, struct err *e);
 /* The guest is gone: the migration, if one runs, fails for this reason. */
 void outgoing_guest_ended(struct monitor *m, const char *why);
-/* A person's word, taken when it waits for one; what came of it is in query-migrate (resolver.h). */
+/* A person's word, taken when it waits for one; what came of it is in query-migrate. */
 int outgoing_resolve(struct monitor *m, bool run, struct err *e);
 void outgoing_params_changed(struct monitor *m);
 void outgoing_stats(struct outgoing *o, struct godwit_stats *out);
@@ -28,7 +28,7 @@ void outgoing_stats(struct outgoing *o, struct godwit_stats *out);
 bool outgoing_is_active(struct outgoing *o);
 /* The handover is under way and will be decided soon: a quit waits for it. NULL: false */
 bool outgoing_holds_quit(struct outgoing *o);
-/* Cancels what can be, gives up what is unresolved, waits. NULL is fine. */
+/* Cancels what can be and waits; what is unresolved stays so, in its journal. NULL is fine. */
 void outgoing_free(struct outgoing *o);
 
 #endif

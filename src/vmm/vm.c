@@ -235,11 +235,6 @@ int vm_vcpu_tid(const struct vm *vm, uint32_t vcpu)
     return vm->vcpus[vcpu]->tid;
 }
 
-void vm_clock_paused(struct vm *vm, uint32_t vcpu)
-{
-    hv_vcpu_clock_paused(vm->vcpus[vcpu]->hv);
-}
-
 void vm_pause(struct vm *vm)
 {
     pthread_mutex_lock(&vm->pause_lock);
@@ -286,6 +281,9 @@ int vm_resume(struct vm *vm, struct err *e)
         if (rc != 0)
             return err_prefix(e, "cannot start device %s", d->id);
     }
+    /* The guest is told that it stood still, lest it complain of a lockup. */
+    for (uint32_t i = 0; i < vm->nvcpus; i++)
+        hv_vcpu_clock_paused(vm->vcpus[i]->hv);
     pthread_mutex_lock(&vm->pause_lock);
     vm->paused = false;
     atomic_store_explicit(&vm->interrupt, false, memory_order_release);

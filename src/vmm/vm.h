@@ -88,9 +88,6 @@ int vm_load_clock(struct vm *vm, const struct x86_clock_state *clock, bool runni
 /* Sets a clock that is held; before the machine's state is read or it runs. */
 int vm_settle_clock(struct vm *vm, struct err *e);
 
-/* Before the resume after a move: tells the guest that it was paused (no lockup complaints). */
-void vm_clock_paused(struct vm *vm, uint32_t vcpu);
-
 void vm_pause(struct vm *vm);
 bool vm_idle(struct vm *vm);
 int vm_resume(struct vm *vm, struct err *e);

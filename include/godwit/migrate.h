@@ -213,7 +213,9 @@ void godwit_source_free(struct godwit_source *s);
 
 /* ---- destination ---------------------------------------------------------------------------- */
 
-/* All on the "migrate" thread.  Call order: manifest, load_state, ready, run | discard. */
+/* All on the "migrate" thread.  Call order: manifest, load_state, ready, run | discard.  Regions are
+ * not written after load_state begins, whatever the source sends: from there on the monitor may
+ * unmap them, or run a guest in them. */
 struct godwit_sink_ops {
     /* The verdict, and the build: refuses (every reason in e), or makes the machine and fills in
      * regions[i].host for the n regions the source announced (name and size are the peer's words,

@@ -39,10 +39,12 @@ struct receiver {
     uint64_t *received[GODWIT_REGIONS_MAX]; /* pages ever written here: others read as zeros */
     struct inlet *inlets;
 
-    pthread_mutex_t lock; /* guards waiting, passed, stopped, error */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t turn;
     uint32_t waiting;
+    uint32_t ended; /* lanes whose MARK was their last */
     uint64_t passed;
+    bool torn; /* some lanes ended at `passed`, others did not */
     bool stopped;
     struct err error;
 };
@@ -140,23 +142,31 @@ static int hear_pages(struct inlet *in, const struct record_header *h, struct er
 
 /* ---- the barrier ---------------------------------------------------------------------------- */
 
-static int wait_for_others(struct inlet *in, struct err *e)
+static int wait_for_others(struct inlet *in, bool last, struct err *e)
 {
     struct receiver *r = in->receiver;
-    bool stopped;
+    bool stopped, torn;
 
     pthread_mutex_lock(&r->lock);
+    r->ended += last;
     if (++r->waiting == r->config.lanes) {
         r->waiting = 0;
         r->passed = in->sequence;
+        r->torn = r->ended > 0 && r->ended < r->config.lanes;
         pthread_cond_broadcast(&r->turn);
         bell_ring(r->config.bell);
     }
     while (r->passed < in->sequence && !r->stopped)
         pthread_cond_wait(&r->turn, &r->lock);
     stopped = r->passed < in->sequence;
+    torn = r->torn;
     pthread_mutex_unlock(&r->lock);
-    return stopped ? err_set(e, -ECANCELED, STAGE, "canceled") : 0;
+    if (stopped)
+        return err_set(e, -ECANCELED, STAGE, "canceled");
+    if (torn)
+        return err_set(e, -EPROTO, STAGE, "mark %" PRIu64 " is the last of some lanes only",
+                       in->sequence);
+    return 0;
 }
 
 static int hear_mark(struct inlet *in, const uint8_t *body, size_t len, bool *last, struct err *e)
@@ -171,7 +181,7 @@ static int hear_mark(struct inlet *in, const uint8_t *body, size_t len, bool *la
                        in->index, mark.sequence, in->sequence);
     in->sequence = mark.sequence;
     *last = mark.last;
-    return wait_for_others(in, e);
+    return wait_for_others(in, mark.last, e);
 }
 
 /* ---- one lane ------------------------------------------------------------------------------- */
@@ -306,6 +316,22 @@ uint64_t receiver_passed(struct receiver *r)
     passed = r->passed;
     pthread_mutex_unlock(&r->lock);
     return passed;
+}
+
+int receiver_ended(struct receiver *r, uint64_t sequence, struct err *e)
+{
+    uint64_t passed;
+    bool ended;
+
+    pthread_mutex_lock(&r->lock);
+    passed = r->passed;
+    ended = r->ended == r->config.lanes;
+    pthread_mutex_unlock(&r->lock);
+    if (ended && passed == sequence)
+        return 0;
+    return err_set(e, -EPROTO, STAGE,
+                   "the state belongs to mark %" PRIu64 ", but the lanes %s at mark %" PRIu64,
+                   sequence, ended ? "ended" : "have not ended; they are", passed);
 }
 
 int receiver_error(struct receiver *r, struct err *e)

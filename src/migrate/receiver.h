@@ -4,7 +4,8 @@
  * same one (see sender.h).  Pages that are zero and were never written stay untouched, so that they
  * are not allocated.
  *
- * The lanes end by themselves after the last MARK, or at the first error, or by receiver_stop.
+ * The lanes end by themselves after the last MARK, which has to be the same on all of them, or at
+ * the first error, or by receiver_stop.
  */
 #ifndef GODWIT_MIGRATE_RECEIVER_H
 #define GODWIT_MIGRATE_RECEIVER_H
@@ -33,6 +34,9 @@ int receiver_new(const struct receiver_config *config, struct channel **channels
                  struct receiver **out, struct err *e);
 /* The highest MARK that all lanes have passed. */
 uint64_t receiver_passed(struct receiver *r);
+/* 0: the lanes have ended, all of them with this MARK; it waits for nobody.  -EPROTO: they have
+ * not, so pages might still come. */
+int receiver_ended(struct receiver *r, uint64_t sequence, struct err *e);
 int receiver_error(struct receiver *r, struct err *e);
 /* Any thread. */
 void receiver_stop(struct receiver *r);

@@ -74,7 +74,8 @@ struct godwit_sink {
     struct godwit_region regions[GODWIT_REGIONS_MAX];
     uint32_t nregions, lanes;
     uint64_t total;
-    struct receiver *receiver;
+    struct receiver
+        *receiver; /* the lanes: from ACCEPT until the last page, never during load_state */
     bool was_running;
     uint64_t state_ns; /* when the state began to arrive: the blackout as seen here */
 };

@@ -203,7 +203,8 @@ static int hear_rounds(struct godwit_sink *s, struct link_record *rec, enum sink
     return ret;
 }
 
-/* The last pages may still be on their way when the state is here. */
+/* The last pages may still be on their way when the state is here.  Afterwards there are no lanes
+ * any more: nothing a source sends can reach the regions, which are the monitor's from now on. */
 static int await_pages(struct godwit_sink *s, uint64_t sequence, enum sink_event *why,
                        struct err *e)
 {
@@ -215,7 +216,15 @@ static int await_pages(struct godwit_sink *s, uint64_t sequence, enum sink_event
     if (ret > 0)
         return err_set(e, -EPROTO, STAGE, "the source sent a %s record before READY",
                        native_type_name(rec.type));
-    return ret;
+    if (ret)
+        return ret;
+    *why = SINK_FAIL;
+    ret = receiver_ended(s->receiver, sequence, e);
+    if (ret)
+        return ret;
+    receiver_free(s->receiver);
+    s->receiver = NULL;
+    return 0;
 }
 
 /* Cheap, and spares a journal entry: did the source call it off while the state was loaded? */

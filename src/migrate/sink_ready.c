@@ -60,8 +60,6 @@ static void ran(struct godwit_sink *s)
     sink_close_case(s, NATIVE_RUNNING, "");
     if (link_up(&s->link))
         sink_say(s, NATIVE_RUNNING, "", NULL);
-    receiver_free(s->receiver);
-    s->receiver = NULL;
     atomic_store(&s->stats.remaining, 0);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
@@ -242,9 +240,6 @@ void sink_ready(struct godwit_sink *s)
         look_at_clock(s, &v);
         wait_for_source(s, &v);
     }
+    /* Not over: sink_free; it stays loaded and paused, which is the monitor's affair now. */
     set_unresolved(s, false);
-    if (!v.over) { /* sink_free: it stays loaded and paused, which is the monitor's affair now */
-        receiver_free(s->receiver);
-        s->receiver = NULL;
-    }
 }

@@ -1,0 +1,304 @@
+/* Peers written by hand that know the protocol and mean harm, or are broken in the same way. */
+#include "harness.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "stream/native/hello.h"
+#include "stream/native/manifest.h"
+#include "stream/native/pages.h"
+#include "stream/native/words.h"
+#include "transport/address.h"
+#include "transport/channel.h"
+#include "wire/record.h"
+
+#define REGION_PAGES 16U
+
+static const uint8_t token[NATIVE_TOKEN_SIZE] = "a hostile token";
+
+/* ---- a source ------------------------------------------------------------------------------- */
+
+struct villain {
+    struct channel *control, *lanes[2];
+    uint32_t nlanes;
+};
+
+static struct channel *dial(const char *uri)
+{
+    struct address a;
+    struct channel *c;
+    struct err e = ERR_INIT;
+
+    assert_int_equal(address_parse(uri, &a, &e), 0);
+    assert_int_equal(address_connect(&a, 1000, NULL, &c, &e), 0);
+    channel_set_timeout(c, 5000);
+    return c;
+}
+
+/* Frees b. */
+static int post(struct channel *c, struct buf *b)
+{
+    int ret = channel_write(c, b->data, b->len, NULL);
+
+    buf_fini(b);
+    return ret;
+}
+
+static void say_hello(struct channel *c, enum native_role role, uint32_t index)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_hello_encode(&b, role, index, token), 0);
+    assert_int_equal(post(c, &b), 0);
+}
+
+/* The next record that is no keep-alive: its type, 0 when the connection has ended. */
+static uint32_t hear(struct channel *c, struct err *theirs)
+{
+    uint8_t head[RECORD_HEADER_SIZE], body[8192];
+    struct record_header h;
+    size_t len;
+
+    do {
+        if (channel_read(c, head, sizeof(head), NULL))
+            return 0;
+        assert_int_equal(record_header_decode(head, sizeof(body), &h, NULL), 0);
+        assert_int_equal(channel_read(c, body, (size_t)record_padded(h.length), NULL), 0);
+    } while (h.type == NATIVE_PING || h.type == NATIVE_PONG);
+    assert_int_equal(record_check(&h, body, &len, NULL), 0);
+    if (h.type == NATIVE_ERROR)
+        assert_int_equal(native_error_decode(body, len, theirs, NULL), 0);
+    return h.type;
+}
+
+static void expect(struct channel *c, enum native_type type)
+{
+    struct err theirs = ERR_INIT;
+    uint32_t heard = hear(c, &theirs);
+
+    if (heard != type)
+        fail_msg("%s was heard (%s), %s was expected", native_type_name(heard), theirs.text,
+                 native_type_name(type));
+}
+
+static void expect_error(struct channel *c, const char *part)
+{
+    struct err theirs = ERR_INIT;
+
+    assert_int_equal(hear(c, &theirs), NATIVE_ERROR);
+    if (!strstr(theirs.text, part))
+        fail_msg("the error says \"%s\", \"%s\" was expected", theirs.text, part);
+}
+
+/* hello, manifest and lanes, as they should be. */
+static void villain_arrive(struct villain *v, struct pair *p, uint32_t nlanes)
+{
+    struct native_manifest m = {.lanes = nlanes,
+                                .nregions = 1,
+                                .regions = {{.name = "ram", .size = REGION_PAGES * 4096}},
+                                .text = (const uint8_t *)"trust me",
+                                .text_len = 8};
+    struct buf b;
+
+    *v = (struct villain){.control = dial(p->uri), .nlanes = nlanes};
+    say_hello(v->control, NATIVE_ROLE_CONTROL, 0);
+    expect(v->control, NATIVE_WELCOME);
+    buf_init(&b, 65536);
+    assert_int_equal(native_manifest_encode(&b, &m), 0);
+    assert_int_equal(post(v->control, &b), 0);
+    expect(v->control, NATIVE_ACCEPT);
+    for (uint32_t i = 0; i < nlanes; i++) {
+        v->lanes[i] = dial(p->uri);
+        say_hello(v->lanes[i], NATIVE_ROLE_LANE, i);
+    }
+    for (uint32_t i = 0; i < nlanes; i++)
+        expect(v->lanes[i], NATIVE_WELCOME);
+}
+
+static void villain_leave(struct villain *v)
+{
+    for (uint32_t i = 0; i < v->nlanes; i++)
+        channel_free(v->lanes[i]);
+    channel_free(v->control);
+}
+
+static void say_mark(struct channel *lane, uint64_t sequence, bool last)
+{
+    const struct native_mark mark = {.sequence = sequence, .last = last};
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_mark_encode(&b, &mark), 0);
+    assert_int_equal(post(lane, &b), 0);
+}
+
+/* A page full of `byte`. -errno once nobody listens. */
+static int say_page(struct channel *lane, uint64_t page, int byte)
+{
+    const struct native_run run = {.first = page, .count = 1, .kind = NATIVE_RUN_DATA};
+    uint8_t head[NATIVE_PAGES_HEAD_MAX], content[4096];
+    struct buf b;
+    size_t len;
+
+    memset(content, byte, sizeof(content));
+    len = native_pages_encode(head, 0, &run, 1);
+    buf_init(&b, 0);
+    assert_int_equal(buf_append(&b, head, len), 0);
+    assert_int_equal(buf_append(&b, content, sizeof(content)), 0);
+    return post(lane, &b);
+}
+
+static void say_state(struct villain *v, uint64_t sequence)
+{
+    const struct native_state state = {
+        .sequence = sequence, .data = (const uint8_t *)"state", .len = 5};
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_state_encode(&b, &state), 0);
+    assert_int_equal(post(v->control, &b), 0);
+}
+
+static void say_word(struct villain *v, enum native_type type)
+{
+    struct native_word w = {.text = ""};
+    struct buf b;
+
+    memcpy(w.token, token, sizeof(token));
+    buf_init(&b, 0);
+    assert_int_equal(native_word_encode(&b, type, &w), 0);
+    assert_int_equal(post(v->control, &b), 0);
+}
+
+static void setup(struct pair *p)
+{
+    pair_init(p, 4 * MIB);
+    fake_fill(&p->from, 0, 1024, 1);
+    pair_listen(p, NULL);
+}
+
+/* The machine did not arrive, and the next one, an honest one, does. */
+static void expect_refused(struct pair *p, struct villain *v, const char *why)
+{
+    expect_error(v->control, why);
+    villain_leave(v);
+    wait_until(!p->to.built);
+    assert_int_equal(p->to.slots[FAKE_LOAD_STATE].calls, 0);
+    assert_int_equal(p->to.discards, 1);
+    pair_migrate(p);
+    pair_expect_moved(p);
+    pair_fini(p);
+}
+
+/* ---- writing to regions that are no longer the engine's ------------------------------------- */
+
+/* The state of a mark after which pages can come: the lanes would outlive the handover. */
+static void test_state_before_the_last_mark(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 1);
+    assert_int_equal(say_page(v.lanes[0], 0, 1), 0);
+    say_mark(v.lanes[0], 1, false);
+    say_state(&v, 1);
+    expect_refused(&p, &v, "have not ended");
+}
+
+static void test_state_of_no_mark(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 1);
+    say_state(&v, 0);
+    expect_refused(&p, &v, "have not ended");
+}
+
+static void test_state_of_an_earlier_mark(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 1);
+    say_mark(v.lanes[0], 1, false);
+    say_mark(v.lanes[0], 2, true);
+    wait_until(pair_sink_stats(&p).transferred > 0);
+    clock_sleep_ns(50 * NS_PER_MS); /* most times both marks are through; refused either way */
+    say_state(&v, 1);
+    expect_refused(&p, &v, "the state belongs to mark 1");
+}
+
+static void test_one_lane_goes_on(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 2);
+    say_mark(v.lanes[0], 1, true);
+    say_mark(v.lanes[1], 1, false);
+    say_state(&v, 1);
+    expect_refused(&p, &v, "");
+}
+
+/* What is there when load_state begins is what is there when the machine runs. */
+static void look_at_memory(void *arg)
+{
+    const struct godwit_region *r = &((struct fake_sink *)arg)->memory.regions[0];
+    const uint8_t *host = r->host;
+
+    for (uint64_t i = 0; i < r->size; i++)
+        if (host[i] != (i < 4096 ? 1 : 0))
+            fail_msg("byte %llu is 0x%x", (unsigned long long)i, host[i]);
+}
+
+static void flood(void *arg)
+{
+    struct villain *v = arg;
+
+    for (uint64_t i = 0; i < REGION_PAGES; i++)
+        if (say_page(v->lanes[0], i, 0xee))
+            return; /* hung up on: all the better */
+}
+
+static void test_pages_after_the_state(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 1);
+    p.to.slots[FAKE_LOAD_STATE].delay_ms = 50;
+    assert_int_equal(say_page(v.lanes[0], 0, 1), 0);
+    say_mark(v.lanes[0], 1, true);
+    say_state(&v, 1);
+    wait_until(p.to.slots[FAKE_LOAD_STATE].calls == 1);
+    flood(&v);
+    expect(v.control, NATIVE_READY);
+    flood(&v);
+    say_word(&v, NATIVE_COMMIT);
+    flood(&v);
+    expect(v.control, NATIVE_RUNNING);
+    flood(&v);
+    pair_expect_sink(&p, GODWIT_COMPLETED);
+    look_at_memory(&p.to);
+    villain_leave(&v);
+    pair_fini(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_state_before_the_last_mark), cmocka_unit_test(test_state_of_no_mark),
+        cmocka_unit_test(test_state_of_an_earlier_mark),   cmocka_unit_test(test_one_lane_goes_on),
+        cmocka_unit_test(test_pages_after_the_state),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -313,9 +313,9 @@ int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, str
                 ret = take_record(l, rec, e);
             if (ret)
                 return ret;
-        } else if (deadline_ns && clock_now_ns() >= deadline_ns) {
-            return -ETIME;
         }
+        if (deadline_ns && clock_now_ns() >= deadline_ns) /* also of a peer that never pauses */
+            return -ETIME;
         ret = do_duty(l, e);
         if (ret)
             return ret;

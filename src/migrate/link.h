@@ -61,8 +61,10 @@ static inline bool link_up(const struct link *l)
     return l->channel != NULL;
 }
 
-/* 1: *rec is there. 0: the bell rang (it is cleared). -ETIME: deadline_ns (0: none) is over. Else
- * -errno with e: the link is of no more use. */
+/* 1: *rec is there. 0: the bell rang (it is cleared). -ETIME: deadline_ns (0: none) is over,
+ * however much the peer sends that is not for the caller. Else -errno with e: the link is of no
+ * more use. With a deadline that is over already it takes one record that is all there, and does
+ * not wait. */
 int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, struct err *e);
 /* A whole record, or several. 0 or -errno with e. */
 int link_send(struct link *l, const struct buf *b, struct err *e);

@@ -40,6 +40,8 @@ static int hear_answer(struct godwit_source *s, uint64_t deadline)
         ret = link_wait(&s->link, deadline, &rec, NULL);
         if (ret > 0)
             ret = heed(s, &rec);
+        if (!ret && clock_now_ns() >= deadline)
+            ret = -ETIME; /* it says this and that, but not what was asked */
     }
     return ret;
 }

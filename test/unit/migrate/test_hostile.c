@@ -2,6 +2,8 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -292,12 +294,151 @@ static void test_pages_after_the_state(void **state)
     pair_fini(&p);
 }
 
+/* ---- a destination that is never quiet ------------------------------------------------------- */
+
+enum chatter { CHATTER_PINGS, CHATTER_OPTIONAL, CHATTER_ACCEPT, CHATTER_COUNT };
+
+struct chatterbox {
+    struct listener listener;
+    struct channel *control, *lane;
+    struct buf noise; /* many records */
+    pthread_t thread;
+    atomic_bool quit;
+};
+
+static void say_welcome(struct channel *c)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_welcome_encode(&b), 0);
+    assert_int_equal(post(c, &b), 0);
+}
+
+/* The HELLO has no token that this destination would look at, but the source's words have. */
+static void hear_hello(struct channel *c, uint8_t *theirs)
+{
+    uint8_t head[RECORD_HEADER_SIZE], body[512];
+    struct native_hello hello;
+    struct record_header h;
+    size_t len;
+
+    assert_int_equal(channel_read(c, head, sizeof(head), NULL), 0);
+    assert_int_equal(record_header_decode(head, sizeof(body), &h, NULL), 0);
+    assert_int_equal(channel_read(c, body, (size_t)record_padded(h.length), NULL), 0);
+    assert_int_equal(record_check(&h, body, &len, NULL), 0);
+    assert_int_equal(native_hello_decode(body, len, &hello, NULL), 0);
+    memcpy(theirs, hello.token, NATIVE_TOKEN_SIZE);
+}
+
+static void make_noise(struct chatterbox *x, enum chatter kind, const uint8_t *theirs)
+{
+    struct native_word w = {.text = ""};
+
+    memcpy(w.token, theirs, NATIVE_TOKEN_SIZE);
+    buf_init(&x->noise, 0);
+    for (int i = 0; i < 1000; i++) {
+        if (kind == CHATTER_PINGS)
+            assert_int_equal(native_ping_encode(&x->noise, NATIVE_PING, 1), 0);
+        else if (kind == CHATTER_OPTIONAL)
+            assert_int_equal(record_append(&x->noise, 77, RECORD_OPTIONAL, "noise", 5), 0);
+        else
+            assert_int_equal(native_word_encode(&x->noise, NATIVE_ACCEPT, &w), 0);
+    }
+}
+
+/* Takes whatever comes, and talks without a pause. */
+static void *chatter_main(void *arg)
+{
+    static uint8_t waste[65536];
+    struct chatterbox *x = arg;
+    size_t at = 0;
+
+    while (!atomic_load(&x->quit)) {
+        struct iovec out = {.iov_base = x->noise.data + at, .iov_len = x->noise.len - at};
+        struct iovec in = {.iov_base = waste, .iov_len = sizeof(waste)};
+        ssize_t n = x->control->ops->writev(x->control, &out, 1);
+
+        if (n > 0)
+            at = (at + (size_t)n) % x->noise.len;
+        x->control->ops->readv(x->control, &in, 1);
+        x->lane->ops->readv(x->lane, &in, 1);
+    }
+    return NULL;
+}
+
+/* Everything as it should be up to the lanes. */
+static void chatter_begin(struct chatterbox *x, struct pair *p, enum chatter kind)
+{
+    struct native_word w = {.text = ""};
+    struct address a;
+    uint8_t head[RECORD_HEADER_SIZE];
+    struct buf b;
+
+    *x = (struct chatterbox){.control = NULL};
+    assert_int_equal(address_parse("tcp:127.0.0.1:0", &a, NULL), 0);
+    assert_int_equal(listener_open(&x->listener, &a, NULL), 0);
+    address_format(&x->listener.address, p->dial, sizeof(p->dial));
+    pair_migrate(p);
+    assert_int_equal(listener_accept(&x->listener, 5000, &x->control, NULL), 0);
+    channel_set_timeout(x->control, 5000);
+    hear_hello(x->control, w.token);
+    say_welcome(x->control);
+    assert_int_equal(channel_read(x->control, head, sizeof(head), NULL), 0); /* MANIFEST begins */
+    buf_init(&b, 0);
+    assert_int_equal(native_word_encode(&b, NATIVE_ACCEPT, &w), 0);
+    assert_int_equal(post(x->control, &b), 0);
+    assert_int_equal(listener_accept(&x->listener, 5000, &x->lane, NULL), 0);
+    channel_set_timeout(x->lane, 5000);
+    hear_hello(x->lane, w.token);
+    make_noise(x, kind, w.token);
+    say_welcome(x->lane);
+    assert_int_equal(pthread_create(&x->thread, NULL, chatter_main, x), 0);
+}
+
+static void chatter_end(struct chatterbox *x)
+{
+    atomic_store(&x->quit, true);
+    pthread_join(x->thread, NULL);
+    buf_fini(&x->noise);
+    channel_free(x->control);
+    channel_free(x->lane);
+    listener_close(&x->listener);
+}
+
+/* The guest is paused for no longer than it may be, and the source ends, whatever it hears. */
+static void test_chatter_for_ready(void **state)
+{
+    for (enum chatter kind = 0; kind < CHATTER_COUNT; kind++) {
+        struct chatterbox x;
+        struct pair p;
+        uint64_t began;
+
+        pair_init(&p, MIB);
+        p.params.lanes = 1;
+        p.params.ready_timeout_ms = 200;
+        p.params.handover_timeout_ms = 500;
+        chatter_begin(&x, &p, kind);
+        pair_expect_source(&p, GODWIT_FAILED);
+        pair_expect_kept(&p);
+        if (kind != CHATTER_ACCEPT) {
+            assert_non_null(strstr(pair_source_stats(&p).error.text, "ready-timeout"));
+            assert_true(pair_source_stats(&p).downtime_ns < 2 * NS_PER_S);
+        }
+        began = clock_now_ns();
+        pair_end_source(&p); /* it says ABORT, and does not hear an answer in the noise */
+        assert_true(clock_now_ns() - began < 3 * NS_PER_S);
+        chatter_end(&x);
+        pair_fini(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state_before_the_last_mark), cmocka_unit_test(test_state_of_no_mark),
         cmocka_unit_test(test_state_of_an_earlier_mark),   cmocka_unit_test(test_one_lane_goes_on),
-        cmocka_unit_test(test_pages_after_the_state),
+        cmocka_unit_test(test_pages_after_the_state),      cmocka_unit_test(test_chatter_for_ready),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,8 +22,8 @@ def machine(tmp_path):
     """Starts machines in the test's folder: machine(name, ...). Ends them whatever happens."""
     started = []
 
-    def start(name, env=None, **keywords):
-        m = Machine(tmp_path, name, start=False, **keywords)
+    def start(name, env=None, folder=tmp_path, **keywords):
+        m = Machine(folder, name, start=False, **keywords)
         started.append(m)
         m.start(env)
         return m

@@ -37,6 +37,9 @@ class Machine:
         if incoming:
             self.argv += ["-incoming", incoming]
         self.argv += [*MORE_ARGUMENTS, *(str(a) for a in args)]
+        # Journals beside the sockets, and not in the folders of this host's real machines.
+        self.env = {} if wrap else {"GODWIT_STATE_DIR": str(self.folder / "journals"),
+                                    "GODWIT_RUN_DIR": str(self.folder / "journals")}
         self.witness = Log(self.serial)
         self.qmp = None
         self.process = None
@@ -46,7 +49,7 @@ class Machine:
     def start(self, env=None):
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=stderr,
-                                            stdout=stderr, env={**os.environ, **(env or {})})
+                                            stdout=stderr, env={**os.environ, **self.env, **(env or {})})
         deadline = time.monotonic() + 30
         while not self.qmp_path.exists() and self.process.poll() is None:
             if time.monotonic() > deadline:

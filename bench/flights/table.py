@@ -25,8 +25,8 @@ def ratios(runs, ours, theirs, key):
     return [a / b for a, b in pairs if b > 0]
 
 
-def lines(runs, peers):
-    """One table: a line a peer, then a line of ratios a rival. The first peer is ours."""
+def cells(runs, peers):
+    """One table: a row a peer, then a row of ratios a rival. The first peer is ours."""
     rows = [[""] + [title for key, title, _ in COLUMNS if values(runs, peers[0], key)]]
     shown = [(key, digits) for key, _, digits in COLUMNS if values(runs, peers[0], key)]
     for peer in peers:
@@ -34,6 +34,12 @@ def lines(runs, peers):
     for rival in peers[1:]:
         rows.append([f"{peers[0]} / {rival}"] +
                     [ranged(ratios(runs, peers[0], rival, k), 2) for k, _ in shown])
+    return rows
+
+
+def lines(runs, peers):
+    """The same, aligned."""
+    rows = cells(runs, peers)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
 

@@ -191,7 +191,8 @@ struct godwit_source_config {
 
 struct godwit_source;
 
-/* Starts the migration on its own thread. Copies the config. 0, or -errno before anything began. */
+/* Starts the migration on its own thread. Copies the config. 0 (and its status is SETUP from here on,
+ * never NONE), or -errno before anything began. */
 int godwit_source_start(const struct godwit_source_config *config, struct godwit_source **out,
                         struct err *e);
 /* Asks for an end; effective within 100 ms before commit. -EBUSY: committed, too late; -EALREADY */

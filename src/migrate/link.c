@@ -322,6 +322,13 @@ int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, str
     }
 }
 
+bool link_has_input(const struct link *l)
+{
+    struct pollfd p = {.fd = l->channel ? l->channel->fd : -1, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1;
+}
+
 void link_farewell(struct link *l, uint32_t patience_ms)
 {
     uint64_t deadline = clock_now_ns() + patience_ms * NS_PER_MS;

@@ -66,6 +66,8 @@ static inline bool link_up(const struct link *l)
  * more use. With a deadline that is over already it takes one record that is all there, and does
  * not wait. */
 int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, struct err *e);
+/* Bytes, or an end, wait to be read. */
+bool link_has_input(const struct link *l);
 /* A whole record, or several. 0 or -errno with e. */
 int link_send(struct link *l, const struct buf *b, struct err *e);
 /* As link_send, when a record could not even be encoded (encode_ret != 0); frees b in any case. */

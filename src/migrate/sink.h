@@ -5,6 +5,11 @@
  * migrate thread serves one migration after the other.  They meet in `gate`, which `lock` guards:
  * what is expected now, the channels the door has let in, and what became of earlier migrations, so
  * that a source that asks again gets its answer from the door even while the next one arrives.
+ *
+ * Who begins a migration while another is here is refused, but not by the door: the end of the one
+ * here (a cancel, a closed connection) may have come before and wait to be read.  The migrate thread
+ * refuses, as soon as it sees that its link has nothing to say; the door does when that takes long,
+ * since a callback is running.
  */
 #ifndef GODWIT_MIGRATE_SINK_H
 #define GODWIT_MIGRATE_SINK_H
@@ -46,6 +51,12 @@ struct sink_gate {
     struct channel *control; /* let in, not yet taken */
     struct channel *lane[GODWIT_LANES_MAX];
     struct channel *again;
+    /* A next migration that came too early, maybe: the one here may be about to end. */
+    struct {
+        struct channel *channel; /* NULL: none */
+        uint8_t token[GODWIT_TOKEN_SIZE];
+        uint64_t until_ns; /* the door's patience */
+    } early;
     struct sink_past past[SINK_PAST_MAX];
     unsigned past_next;
 };
@@ -93,8 +104,10 @@ bool sink_take_lanes(struct godwit_sink *s, struct channel **channels);
 /* A source that came back, or NULL. */
 struct channel *sink_take_again(struct godwit_sink *s);
 bool sink_has_again(struct godwit_sink *s);
+/* This migration goes on: whoever came too early is refused. */
+void sink_refuse_early(struct godwit_sink *s);
 /* The migration is over: remembers the outcome, tells it to who came back meanwhile, and opens the
- * gate for the next (NEVER_RAN) or shuts it (RUNNING). */
+ * gate for the next (NEVER_RAN), which may be waiting there, or shuts it (RUNNING). */
 void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char *why);
 /* Frees whatever nobody took. */
 void sink_clear_gate(struct godwit_sink *s);

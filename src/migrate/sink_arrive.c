@@ -25,6 +25,8 @@ static int wait_once(struct godwit_sink *s, uint64_t deadline_ns, struct link_re
     *why = SINK_LOST;
     if (sink_has_again(s))
         return err_set(e, -EPIPE, STAGE, "the source gave up this link and opened another");
+    if (!link_has_input(&s->link))
+        sink_refuse_early(s);
     ret = link_wait(&s->link, deadline_ns, rec, e);
     if (ret <= 0)
         return ret;

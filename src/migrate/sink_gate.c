@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "migrate/sink.h"
 
 #define STAGE "hello"
+/* How long who came too early may have to wait for its refusal. */
+#define EARLY_NS (2 * NS_PER_S)
 
 static bool is_current(const struct sink_gate *g, const uint8_t *token)
 {
@@ -23,6 +26,25 @@ static const struct sink_past *find_past(const struct sink_gate *g, const uint8_
 
 /* ---- the door's thread ---------------------------------------------------------------------- */
 
+/* With the lock held: the next migration begins. */
+static void occupy(struct sink_gate *g, struct channel *c, const uint8_t *token)
+{
+    g->busy = true;
+    memcpy(g->token, token, sizeof(g->token));
+    snprintf(g->peer, sizeof(g->peer), "%s", c->peer);
+    g->control = c;
+}
+
+static int say_shut(const struct sink_gate *g, struct err *e)
+{
+    return err_set(e, -EBUSY, STAGE, "this destination already runs a machine, from %s", g->peer);
+}
+
+static int say_busy(const struct sink_gate *g, struct err *e)
+{
+    return err_set(e, -EBUSY, STAGE, "another migration is arriving here, from %s", g->peer);
+}
+
 static int admit_control(struct godwit_sink *s, struct channel *c, const struct native_hello *h,
                          struct err *e)
 {
@@ -31,15 +53,15 @@ static int admit_control(struct godwit_sink *s, struct channel *c, const struct 
 
     pthread_mutex_lock(&s->lock);
     if (g->shut) {
-        ret =
-            err_set(e, -EBUSY, STAGE, "this destination already runs a machine, from %s", g->peer);
-    } else if (g->busy) {
-        ret = err_set(e, -EBUSY, STAGE, "another migration is arriving here, from %s", g->peer);
+        ret = say_shut(g, e);
+    } else if (!g->busy) {
+        occupy(g, c, h->token);
+    } else if (!g->early.channel) {
+        g->early.channel = c;
+        memcpy(g->early.token, h->token, sizeof(g->early.token));
+        g->early.until_ns = clock_now_ns() + EARLY_NS;
     } else {
-        g->busy = true;
-        memcpy(g->token, h->token, sizeof(g->token));
-        snprintf(g->peer, sizeof(g->peer), "%s", c->peer);
-        g->control = c;
+        ret = say_busy(g, e);
     }
     pthread_mutex_unlock(&s->lock);
     return ret;
@@ -130,6 +152,26 @@ void sink_guest(void *opaque, struct channel *c, const struct native_hello *hell
     }
 }
 
+/* By the migrate thread at once, or by the door after a while. */
+static void refuse_early(struct godwit_sink *s, uint64_t now)
+{
+    struct sink_gate *g = &s->gate;
+    struct channel *c = NULL;
+    struct err e = ERR_INIT;
+
+    pthread_mutex_lock(&s->lock);
+    if (g->busy && g->early.channel && now >= g->early.until_ns) {
+        c = g->early.channel;
+        g->early.channel = NULL;
+        say_busy(g, &e);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (c) {
+        log_warn("migrate", "refused %s: %s", c->peer, e.text);
+        door_refuse(c, &e);
+    }
+}
+
 void sink_tick(void *opaque)
 {
     struct godwit_sink *s = opaque;
@@ -138,6 +180,7 @@ void sink_tick(void *opaque)
     if (s->calling)
         link_nudge(&s->link);
     pthread_mutex_unlock(&s->lock);
+    refuse_early(s, clock_now_ns());
 }
 
 /* ---- the migrate thread --------------------------------------------------------------------- */
@@ -201,6 +244,27 @@ bool sink_has_again(struct godwit_sink *s)
     return has;
 }
 
+void sink_refuse_early(struct godwit_sink *s)
+{
+    refuse_early(s, UINT64_MAX);
+}
+
+/* With the lock held: opens the gate, or shuts it; *refused: to be told so. */
+static void next_case(struct sink_gate *g, bool shut, struct channel **refused, struct err *why)
+{
+    struct channel *early = g->early.channel;
+
+    g->early.channel = NULL;
+    g->shut = shut;
+    g->busy = false;
+    if (early && !shut) {
+        occupy(g, early, g->early.token);
+    } else if (early) {
+        *refused = early;
+        say_shut(g, why);
+    }
+}
+
 /* With the lock held. */
 static void remember(struct godwit_sink *s, enum native_type outcome, const char *why)
 {
@@ -213,8 +277,8 @@ static void remember(struct godwit_sink *s, enum native_type outcome, const char
 
 void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char *why)
 {
-    struct channel *left[GODWIT_LANES_MAX];
-    struct channel *again;
+    struct channel *left[GODWIT_LANES_MAX], *again, *refused = NULL;
+    struct err e = ERR_INIT;
     struct sink_past past;
 
     pthread_mutex_lock(&s->lock);
@@ -225,14 +289,15 @@ void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char
     memcpy(left, s->gate.lane, sizeof(left));
     memset(s->gate.lane, 0, sizeof(s->gate.lane));
     s->gate.lanes = 0;
-    s->gate.shut = outcome == NATIVE_RUNNING;
-    s->gate.busy = false;
+    next_case(&s->gate, outcome == NATIVE_RUNNING, &refused, &e);
     pthread_mutex_unlock(&s->lock);
     for (uint32_t i = 0; i < GODWIT_LANES_MAX; i++)
         channel_free(left[i]);
     if (again)
         say_past(again, &past);
     channel_free(again);
+    if (refused)
+        door_refuse(refused, &e);
 }
 
 void sink_clear_gate(struct godwit_sink *s)
@@ -241,6 +306,7 @@ void sink_clear_gate(struct godwit_sink *s)
 
     channel_free(g->control);
     channel_free(g->again);
+    channel_free(g->early.channel);
     for (uint32_t i = 0; i < GODWIT_LANES_MAX; i++)
         channel_free(g->lane[i]);
 }

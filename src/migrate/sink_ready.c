@@ -212,6 +212,8 @@ static void wait_for_source(struct godwit_sink *s, struct vigil *v)
     int ret;
 
     sink_params(s, &p);
+    if (!link_has_input(&s->link))
+        sink_refuse_early(s);
     if (!link_up(&s->link)) {
         bell_wait(&s->bell,
                   s->state == SINK_READY ? v->lost_ns + p.handover_timeout_ms * NS_PER_MS : 0);

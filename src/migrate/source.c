@@ -17,7 +17,7 @@ static void *source_main(void *arg)
     struct err e = ERR_INIT;
     int ret;
 
-    stats_begin(&s->stats);
+    stats_tell_begun(&s->stats);
     ret = source_setup(s, &e);
     if (!ret)
         ret = source_precopy(s, &e);
@@ -97,6 +97,7 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
     s->config.uri = s->uri;
     ret = init_parts(s, e);
     if (!ret) {
+        stats_begin(&s->stats); /* whoever asks from now on hears "setup" */
         ret = thread_start(&s->thread, "migrate", source_main, s);
         if (ret)
             err_set_errno(e, ret, STAGE, "starting the migrate thread");

@@ -13,6 +13,7 @@
 
 #define STAGE "handover"
 
+#define ABORT_NS        (50 * NS_PER_MS)
 #define FAREWELL_NS     (200 * NS_PER_MS)
 #define RETRY_NS        (200 * NS_PER_MS)
 #define REFUSALS_ENOUGH 5 /* in a row, RETRY_NS apart: nobody listens there any more */
@@ -86,19 +87,32 @@ static void tell_until_heard(struct godwit_source *s, const char *why, int ret)
                  s->uri);
 }
 
-void source_tell(struct godwit_source *s, const char *why)
+/* Says ABORT on the link as it is; hardly ever waits. 0: an answer may come. */
+static int say_abort(struct godwit_source *s, const char *why)
 {
     int ret;
 
-    if (s->refused || (!link_up(&s->link) && !s->state_sent))
-        return;
     s->link.stop = NULL;
+    s->link.send_by_ns = clock_now_ns() + ABORT_NS;
+    ret = s->refused ? -EPIPE : source_say(s, NATIVE_ABORT, why, NULL);
     s->link.send_by_ns = 0;
-    ret = source_say(s, NATIVE_ABORT, why, NULL);
+    return ret;
+}
+
+/* ret: what say_abort returned. */
+static void see_told(struct godwit_source *s, const char *why, int ret)
+{
+    if (s->refused)
+        return;
     if (s->state_sent)
         tell_until_heard(s, why, ret);
     else if (!ret)
         hear_answer(s, clock_now_ns() + FAREWELL_NS);
+}
+
+void source_tell(struct godwit_source *s, const char *why)
+{
+    see_told(s, why, say_abort(s, why));
 }
 
 static void journal_abort(struct godwit_source *s)
@@ -113,6 +127,7 @@ static void journal_abort(struct godwit_source *s)
 void source_keep(struct godwit_source *s, int code, struct err *e)
 {
     enum godwit_status status;
+    int ret;
 
     if (handover_source(&s->state, SOURCE_FAIL) == HANDOVER_RESUME) {
         s->config.ops->resume(s->config.opaque);
@@ -127,6 +142,8 @@ void source_keep(struct godwit_source *s, int code, struct err *e)
     pthread_mutex_lock(&s->lock);
     status = s->asked ? s->asked_status : GODWIT_FAILED;
     pthread_mutex_unlock(&s->lock);
+    /* Before the status: who sees that may begin the next migration in the same instant. */
+    ret = say_abort(s, e->text);
     stats_status(&s->stats, status, e);
-    source_tell(s, e->text);
+    see_told(s, e->text, ret);
 }

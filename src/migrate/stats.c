@@ -81,6 +81,10 @@ void stats_begin(struct stats *st)
     st->at_stop = UINT64_MAX;
     enter(st, GODWIT_STAGE_HELLO);
     pthread_mutex_unlock(&st->lock);
+}
+
+void stats_tell_begun(struct stats *st)
+{
     tell(st, GODWIT_EVENT_STATUS);
     tell(st, GODWIT_EVENT_STAGE);
 }

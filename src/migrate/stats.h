@@ -30,8 +30,10 @@ struct stats {
 
 int stats_init(struct stats *st, stats_event_fn event, void *opaque);
 void stats_fini(struct stats *st);
-/* Everything back to zero, the clock starts: a migration begins (SETUP, stage HELLO). */
+/* Everything back to zero, the clock starts: a migration begins (SETUP, stage HELLO).  Any thread;
+ * the event waits for stats_tell_begun, on the migrate thread. */
 void stats_begin(struct stats *st);
+void stats_tell_begun(struct stats *st);
 void stats_stage(struct stats *st, enum godwit_stage stage);
 /* error: NULL or the reason. Ending states freeze the clock. */
 void stats_status(struct stats *st, enum godwit_status status, const struct err *error);

@@ -92,6 +92,7 @@ void pair_migrate(struct pair *p)
 
     if (godwit_source_start(&c, &p->source, &e))
         fail_msg("source: %s", e.text);
+    assert_int_not_equal(pair_source_stats(p).status, GODWIT_NONE);
 }
 
 struct godwit_stats pair_source_stats(struct pair *p)

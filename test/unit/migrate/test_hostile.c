@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "migrate/link.h"
 #include "stream/native/hello.h"
 #include "stream/native/manifest.h"
 #include "stream/native/pages.h"
@@ -406,6 +408,33 @@ static void chatter_end(struct chatterbox *x)
     listener_close(&x->listener);
 }
 
+/* A deadline that is over ends the wait although more and more could be read. */
+static void test_deadline_in_noise(void **state)
+{
+    for (enum chatter kind = 0; kind < CHATTER_ACCEPT; kind++) {
+        struct chatterbox x = {.lane = NULL};
+        struct link_record rec;
+        struct bell bell;
+        struct link l;
+        int fds[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        assert_int_equal(bell_init(&bell), 0);
+        make_noise(&x, kind, token);
+        x.control = channel_from_fd(fds[0], "chatterbox");
+        assert_int_equal(channel_write(x.control, x.noise.data, x.noise.len, NULL), 0);
+        link_init(&l, &bell, NULL, NULL, true);
+        link_attach(&l, channel_from_fd(fds[1], "source"), 3000);
+        for (int i = 0; i < 10; i++)
+            assert_int_equal(link_wait(&l, clock_now_ns() - 1, &rec, NULL), -ETIME);
+        assert_true(link_has_input(&l));
+        link_fini(&l);
+        channel_free(x.control);
+        buf_fini(&x.noise);
+        bell_fini(&bell);
+    }
+}
+
 /* The guest is paused for no longer than it may be, and the source ends, whatever it hears. */
 static void test_chatter_for_ready(void **state)
 {
@@ -439,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_state_before_the_last_mark), cmocka_unit_test(test_state_of_no_mark),
         cmocka_unit_test(test_state_of_an_earlier_mark),   cmocka_unit_test(test_one_lane_goes_on),
         cmocka_unit_test(test_pages_after_the_state),      cmocka_unit_test(test_chatter_for_ready),
+        cmocka_unit_test(test_deadline_in_noise),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

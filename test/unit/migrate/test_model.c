@@ -191,6 +191,11 @@ static void test_stats(void **state)
     assert_int_equal(st.status, GODWIT_NONE);
     assert_int_equal(st.total_ns, 0);
     stats_begin(&s);
+    stats_get(&s, &st);
+    assert_int_equal(st.status, GODWIT_SETUP);
+    assert_int_equal(nevents, 0); /* not from the thread that begins it */
+    stats_tell_begun(&s);
+    assert_int_equal(nevents, 2);
     clock_sleep_ns(2 * NS_PER_MS);
     stats_stage(&s, GODWIT_STAGE_PRECOPY);
     s.transferred += 100;
@@ -207,6 +212,7 @@ static void test_stats(void **state)
     clock_sleep_ns(2 * NS_PER_MS);
     assert_int_equal(s.s.total_ns, st.total_ns); /* the clock has stopped */
     stats_begin(&s);
+    stats_tell_begun(&s);
     stats_get(&s, &st);
     assert_int_equal(st.transferred, 0);
     assert_int_equal(st.stages[GODWIT_STAGE_DONE].start_ns, 0);

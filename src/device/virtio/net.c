@@ -305,6 +305,7 @@ static void rung(struct net *n, enum net_queue queue, void (*serve)(struct net *
         serve(n);
     watch_tap(n);
     vdev_unlock(&n->v);
+    net_announce_started(n); /* a start rings every doorbell */
 }
 
 static void rx_rung(void *opaque, uint32_t events)

@@ -30,6 +30,7 @@ struct net {
     uint32_t tap_events; /* what tap_watch waits for */
     struct loop_timer *announce_timer;
     uint32_t announce_round;
+    bool announce_waits; /* for the machine to run: it arrived paused */
 
     /* Guarded by the device lock. */
     bool rx_starved;    /* no buffer for what was received: wait for the doorbell */
@@ -43,5 +44,7 @@ struct net {
 /* net.c: the net device behind a bus device, or NULL. */
 struct net *net_of(struct device *d);
 struct virtio_net_config *net_config(struct net *n);
+/* net_announce.c, on the loop: the machine may have started; announces it if that was due. */
+void net_announce_started(struct net *n);
 
 #endif

@@ -3,7 +3,8 @@
  * its new one.  A guest that knows how is asked to announce its addresses (virtio 1.2, 5.1.6.5.4);
  * and because it takes its time, and others do not know how, a RARP request (RFC 903) with its
  * address goes out in its name at once.  Frames get lost while links come up: five rounds, ever
- * further apart.
+ * further apart.  A machine that arrived paused answers nobody: its announcement waits until it
+ * runs.
  */
 #include <linux/if_ether.h>
 #include <string.h>
@@ -66,15 +67,24 @@ static void tick(void *opaque)
     uint32_t round;
 
     vdev_lock(&n->v);
+    n->announce_waits = !n->v.running;
     if (n->v.running) {
         send_rarp(n);
         ask_guest(n);
     }
     vdev_unlock(&n->v);
+    if (n->announce_waits)
+        return;
     round = n->announce_round++;
     if (round + 1 < ROUNDS)
         loop_timer_set(n->announce_timer,
                        clock_now_ns() + (FIRST_MS + round * STEP_MS) * NS_PER_MS);
+}
+
+void net_announce_started(struct net *n)
+{
+    if (n->announce_waits)
+        tick(n);
 }
 
 static void begin(void *opaque)

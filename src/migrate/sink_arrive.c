@@ -189,20 +189,42 @@ static int hear_round(struct godwit_sink *s, const struct link_record *rec, stru
     return 0;
 }
 
+/* The source ends a round by this word, and not by what it has written to its sockets. */
+static int say_passed(struct godwit_sink *s, uint64_t *said, struct err *e)
+{
+    uint64_t passed = receiver_passed(s->receiver);
+    struct buf b;
+    int ret;
+
+    if (passed == *said)
+        return 0;
+    *said = passed;
+    buf_init(&b, 0);
+    ret = native_ping_encode(&b, NATIVE_PASSED, passed);
+    return link_post(&s->link, &b, ret, e);
+}
+
 static int hear_rounds(struct godwit_sink *s, struct link_record *rec, enum sink_event *why,
                        struct err *e)
 {
+    uint64_t said = 0;
     int ret;
 
-    do {
-        ret = next_record(s, rec, why, e);
-        if (!ret && rec->type == NATIVE_ROUND)
+    for (;;) {
+        ret = wait_once(s, 0, rec, why, e);
+        if (ret > 0 && rec->type != NATIVE_ROUND)
+            break;
+        if (ret > 0)
             ret = hear_round(s, rec, e);
-    } while (!ret && rec->type == NATIVE_ROUND);
-    if (!ret && rec->type != NATIVE_STATE)
-        ret = err_set(e, -EPROTO, STAGE, "the source sent a %s record among the rounds",
-                      native_type_name(rec->type));
-    return ret;
+        if (!ret)
+            ret = say_passed(s, &said, e);
+        if (ret)
+            return ret;
+    }
+    if (rec->type == NATIVE_STATE)
+        return 0;
+    return err_set(e, -EPROTO, STAGE, "the source sent a %s record among the rounds",
+                   native_type_name(rec->type));
 }
 
 /* The last pages may still be on their way when the state is here.  Afterwards there are no lanes

@@ -60,6 +60,7 @@ struct godwit_source {
     uint32_t lanes;
     uint64_t total; /* bytes of all regions */
     uint64_t sequence, rounds, synced_ns, stopped_ns, committed_ns;
+    uint64_t passed; /* the mark up to which the destination has all pages, by its own word */
     bool tracking;   /* dirty_start was called */
     bool intent;     /* journaled */
     bool state_sent; /* the destination may become READY */

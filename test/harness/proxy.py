@@ -23,7 +23,8 @@ import time
 import typing
 
 TYPES = ("hello", "welcome", "error", "manifest", "accept", "round", "pages", "mark", "state",
-         "ready", "commit", "running", "never-ran", "abort", "query", "ping", "pong")
+         "ready", "commit", "running", "never-ran", "abort", "query", "ping", "pong",
+         "passed")
 ROLES = ("control", "lane", "again")
 SOURCE, DESTINATION = "source", "destination"
 

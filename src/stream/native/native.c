@@ -35,6 +35,7 @@ static const struct native_kind kinds[] = {
     [NATIVE_QUERY] = {"query",     4 * KIB                },
     [NATIVE_PING] = {"ping",      256                    },
     [NATIVE_PONG] = {"pong",      256                    },
+    [NATIVE_PASSED] = {"passed",    256                    },
 };
 
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == NATIVE_TYPE_END, "a kind for every type");

@@ -40,6 +40,7 @@ enum native_type {
     NATIVE_QUERY,
     NATIVE_PING,
     NATIVE_PONG,
+    NATIVE_PASSED, /* optional: the destination has all pages up to a mark */
     NATIVE_TYPE_END
 };
 

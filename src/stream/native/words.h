@@ -53,7 +53,7 @@ int native_error_encode(struct buf *out, const struct err *v);
 /* *v becomes the peer's error, e is filled when the record is malformed. */
 int native_error_decode(const void *body, size_t len, struct err *v, struct err *e);
 
-/* PING and PONG; the answer repeats the stamp. */
+/* PING and PONG; the answer repeats the stamp.  PASSED, whose stamp is a mark's sequence. */
 int native_ping_encode(struct buf *out, enum native_type type, uint64_t stamp);
 int native_ping_decode(const void *body, size_t len, uint64_t *stamp, struct err *e);
 

@@ -84,6 +84,7 @@ static void build_golden(struct buf *b)
     }
     assert_int_equal(native_ping_encode(b, NATIVE_PING, 0x1122334455667788), 0);
     assert_int_equal(native_ping_encode(b, NATIVE_PONG, 0x1122334455667788), 0);
+    assert_int_equal(native_ping_encode(b, NATIVE_PASSED, 0x1122334455667788), 0);
 }
 
 static size_t read_golden(uint8_t *data, size_t cap)
@@ -170,7 +171,7 @@ static void check_small(uint32_t type, const uint8_t *body, size_t len)
         assert_int_equal(native_error_decode(body, len, &theirs, NULL), 0);
         assert_int_equal(theirs.code, -EINVAL);
         assert_string_equal(theirs.text, refusal.text);
-    } else if (type == NATIVE_PING || type == NATIVE_PONG) {
+    } else if (type == NATIVE_PING || type == NATIVE_PONG || type == NATIVE_PASSED) {
         assert_int_equal(native_ping_decode(body, len, &stamp, NULL), 0);
         assert_true(stamp == 0x1122334455667788);
     } else {
@@ -270,6 +271,7 @@ static void try_length(uint32_t type, const uint8_t *body, size_t len, size_t wh
         break;
     case NATIVE_PING:
     case NATIVE_PONG:
+    case NATIVE_PASSED:
         ret = native_ping_decode(body, len, &stamp, NULL);
         break;
     default:

@@ -45,7 +45,7 @@ static json_t *manifest_device(const struct device_config *d)
 {
     char mac[18] = "";
 
-    if (d->mac_set)
+    if (d->kind == DEVICE_NET) /* also one that was made up: the guest knows it */
         snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", d->mac[0], d->mac[1], d->mac[2],
                  d->mac[3], d->mac[4], d->mac[5]);
     return json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:s}", "kind", kind_names[d->kind], "transport",

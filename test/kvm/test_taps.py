@@ -346,7 +346,6 @@ def test_a_difference_is_named(host, network, args, texts):
     move(source, *host.destination(card(), name="same"))
 
 
-@pytest.mark.xfail(strict=True, reason="manifests do not tell a made-up MAC")
 def test_a_mac_that_the_machine_does_not_have(host):
     """The source's was made up by its monitor; it is the machine's all the same."""
     source = host.source(card(device="virtio-net-pci,netdev=net0,id=card0"))

@@ -54,7 +54,9 @@ static void test_every_refusal_is_named(void **state)
 static void test_what_does_not_fit_is_counted(void **state)
 {
     struct err e = ERR_INIT;
+    char name[32] = "msr 0: ";
     struct buf out;
+    int named = 0;
 
     for (int i = 0; i < 200; i++)
         verdict_add(&v, "part of the machine", "cannot be written", "choose another", "msr %d", i);
@@ -62,9 +64,11 @@ static void test_what_does_not_fit_is_counted(void **state)
     assert_int_equal(v.nkept, VERDICT_ITEMS_MAX);
     assert_int_equal(verdict_error(&v, &e), -EINVAL);
     assert_non_null(strstr(e.text, "msr 0: "));
-    assert_non_null(strstr(e.text, "msr 4: "));
-    assert_null(strstr(e.text, "msr 5: "));
-    assert_string_equal(e.text + strlen(e.text) - 14, "; and 195 more");
+    while (strstr(e.text, name)) /* as many as there is room for, and the rest counted */
+        snprintf(name, sizeof(name), "msr %d: ", ++named);
+    assert_true(named >= 4 && named < 100);
+    snprintf(name, sizeof(name), "; and %d more", 200 - named);
+    assert_string_equal(e.text + strlen(e.text) - strlen(name), name);
     buf_init(&out, 0);
     assert_int_equal(verdict_format(&v, &out), 0);
     assert_memory_equal(out.data + out.len - 12, "and 72 more\n", 12);

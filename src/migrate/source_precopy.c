@@ -142,7 +142,10 @@ int source_precopy(struct godwit_source *s, struct err *e)
     stats_status(&s->stats, GODWIT_ACTIVE, NULL);
     stats_stage(&s->stats, GODWIT_STAGE_PRECOPY);
     converge_init(&s->model, s->config.state_cost_ns);
-    ret = first_round(s, e);
+    /* The round trip anew: the first answer waited for the destination to build the machine. */
+    ret = link_ping(&s->link, e);
+    if (!ret)
+        ret = first_round(s, e);
     while (!ret && !(ret = judge(s, &dirty, e))) {
         struct godwit_params p;
 

@@ -45,25 +45,70 @@ struct godwit_region {
     void *host;
 };
 
+enum godwit_compression {
+    GODWIT_COMPRESS_NONE,
+    GODWIT_COMPRESS_LZ4,
+    GODWIT_COMPRESS_ZSTD,
+    GODWIT_COMPRESS_AUTO, /* per lane, whichever of the three is fastest on this link now */
+    GODWIT_COMPRESS_COUNT
+};
+
+/* What becomes of a migration that has not converged at its deadline. */
+enum godwit_on_timeout {
+    GODWIT_TIMEOUT_CONTINUE,
+    GODWIT_TIMEOUT_SUSPEND,  /* the guest is paused and what is left is sent: longer than
+                                downtime-limit, but the end */
+    GODWIT_TIMEOUT_CANCEL,
+    GODWIT_TIMEOUT_POSTCOPY, /* refused: not there yet */
+    GODWIT_TIMEOUT_COUNT
+};
+
+const char *godwit_compression_name(enum godwit_compression c); /* "none", "lz4", ... */
+const char *godwit_on_timeout_name(enum godwit_on_timeout t);   /* "continue", ... */
+
 /* May be changed at any time, also while a migration runs. */
 struct godwit_params {
+    /* The link. */
     uint64_t max_bandwidth;       /* bytes/s over all lanes; 0: unlimited */
-    uint32_t downtime_limit_ms;   /* the blackout that is allowed; default 100 */
+    uint64_t switchover_bandwidth; /* bytes/s that the model takes for the last pages; 0: measured */
     uint32_t lanes;               /* read when the migration starts; 0: the engine chooses */
     uint32_t link_timeout_ms;     /* a channel on which nothing moves for so long is cut; 10000 */
+    uint32_t network_timeout_ms;  /* patience with a cut link during precopy; 30000 */
     uint32_t ready_timeout_ms;    /* the source's patience for READY with the guest paused; 5000 */
     uint32_t handover_timeout_ms; /* how long an undecided side seeks its peer before it calls
                                      itself unresolved (and goes on seeking, slower); 15000 */
+
+    /* The data path. */
+    enum godwit_compression compression; /* default auto */
+    uint32_t zstd_level;                 /* 1 .. 20; 0: 1 */
+    bool delta;           /* xbzrle: pages that are sent again go as differences */
+    uint64_t delta_cache; /* bytes of sent pages that are remembered; 64 MiB */
+    bool verify;          /* the digest: memory proven identical; read when the migration starts */
+
+    /* Intent: what is wanted, and what the engine may do to the guest for it. */
+    uint32_t downtime_limit_ms; /* the blackout that is allowed; default 100 */
+    uint32_t deadline_s;        /* of the whole migration; 0: none */
+    enum godwit_on_timeout on_timeout;
+    uint32_t max_slowdown;      /* percent of a vCPU's time that may be withheld by itself; 30 */
+    bool auto_converge;         /* QEMU's: throttle in steps, up to throttle_max */
+    uint32_t throttle_initial, throttle_increment, throttle_max; /* percent: 20, 10, 99 */
+    bool dirty_limit;           /* QEMU's: hold each vCPU's dirty rate at vcpu_dirty_limit */
+    uint64_t vcpu_dirty_limit;  /* bytes/s; 1 MiB/s */
+    bool pause_before_switchover; /* wait for godwit_source_continue, the guest being paused */
 };
 
 #define GODWIT_PARAMS_DEFAULT                                                                      \
-    {.downtime_limit_ms = 100, .link_timeout_ms = 10000, .ready_timeout_ms = 5000,                 \
-     .handover_timeout_ms = 15000}
+    {.link_timeout_ms = 10000, .network_timeout_ms = 30000, .ready_timeout_ms = 5000,              \
+     .handover_timeout_ms = 15000, .compression = GODWIT_COMPRESS_AUTO, .zstd_level = 1,           \
+     .delta_cache = 64U << 20, .verify = true, .downtime_limit_ms = 100, .max_slowdown = 30,       \
+     .throttle_initial = 20, .throttle_increment = 10, .throttle_max = 99,                         \
+     .vcpu_dirty_limit = 1U << 20}
 
 enum godwit_status {
     GODWIT_NONE,
     GODWIT_SETUP,      /* hello, manifest */
     GODWIT_ACTIVE,     /* precopy .. running */
+    GODWIT_PRE_SWITCHOVER, /* paused, waits for godwit_source_continue (pause_before_switchover) */
     GODWIT_COMPLETED,
     GODWIT_FAILED,     /* the guest runs on at the source (destination: nothing is kept) */
     GODWIT_CANCELED,
@@ -87,6 +132,19 @@ enum godwit_stage {
 const char *godwit_status_name(enum godwit_status s); /* "none", "setup", ... */
 const char *godwit_stage_name(enum godwit_stage s);   /* "hello", "manifest", ... */
 
+#define GODWIT_ID_SIZE 37 /* a UUID's text, NUL included */
+
+/* Is the destination's memory what the source's was when it stopped? */
+enum godwit_verified {
+    GODWIT_VERIFIED_OFF,
+    GODWIT_VERIFIED_PENDING,
+    GODWIT_VERIFIED_IDENTICAL,
+    GODWIT_VERIFIED_DIFFERS,
+    GODWIT_VERIFIED_COUNT
+};
+
+const char *godwit_verified_name(enum godwit_verified v); /* "off", "pending", "identical", ... */
+
 struct godwit_stats {
     enum godwit_status status;
     enum godwit_stage stage;
@@ -106,12 +164,80 @@ struct godwit_stats {
     uint64_t dirty_pages_rate; /* pages/s in the last round */
     uint64_t bandwidth;        /* bytes/s, measured over the last round */
     uint32_t lanes;
+    char id[GODWIT_ID_SIZE]; /* of this migration, the same on both sides; "": none yet */
+    uint32_t throttle;       /* percent withheld now, of the vCPU that is throttled most */
+    uint64_t blackout_ns; /* last vCPU stopped .. first vCPU running, by both ends' clocks and half a
+                             round trip; 0: not known */
+    uint64_t packed_pages, packed_bytes; /* pages that went compressed, and as how many bytes */
+    uint64_t delta_pages, delta_bytes;   /* the same for differences */
+    uint64_t delta_hits, delta_misses, delta_overflows; /* pages found in the cache, not found, and
+                                                           found but too different */
+    uint32_t reconnections; /* a cut link was replaced during precopy */
+    uint32_t decisions;     /* taken so far: see godwit_record */
+    enum godwit_verified verified;
+};
+
+/* One look at what was dirty, and the round that sent it. */
+struct godwit_round {
+    uint64_t start_ns, duration_ns; /* since the migration began */
+    uint64_t dirty;                 /* bytes it had to send */
+    uint64_t sent;                  /* bytes it put on the channels */
+    uint64_t dirty_rate, bandwidth; /* bytes/s */
+    uint64_t predicted_ns;          /* the blackout, had the guest been stopped at its beginning */
+    uint32_t throttle;              /* percent */
+};
+
+struct godwit_lane {
+    uint64_t bytes, pages; /* sent (received) */
+    uint64_t blocked_ns;   /* waited for the link or for max-bandwidth */
+    enum godwit_compression compression; /* in use at last: never AUTO */
+};
+
+/* What the engine chose by itself, and why. */
+struct godwit_decision {
+    uint64_t at_ns; /* since the migration began */
+    char what[48];  /* "throttle", "compress", "switch", "suspend", ... in the words of doc/ */
+    char why[208];
+};
+
+/* The blackout in parts, in order of time. */
+enum godwit_phase {
+    GODWIT_PHASE_PAUSE,      /* vCPUs */
+    GODWIT_PHASE_DRAIN,      /* devices */
+    GODWIT_PHASE_LAST_PAGES, /* the last dirty log .. all sent */
+    GODWIT_PHASE_STATE,      /* saving, and from all sent until READY: loading */
+    GODWIT_PHASE_COMMIT,     /* the source's journal and locks .. COMMIT heard */
+    GODWIT_PHASE_RESUME,     /* the destination's locks and journal .. first vCPU */
+    GODWIT_PHASE_COUNT
+};
+
+const char *godwit_phase_name(enum godwit_phase p); /* "pause", "drain", "last-pages", ... */
+
+#define GODWIT_ROUNDS_KEPT    256 /* the first half stays, of the rest the latest */
+#define GODWIT_DECISIONS_KEPT 64
+
+/* All there is to say about one migration; large, keep it off the stack. */
+struct godwit_record {
+    struct godwit_stats stats;
+    bool is_source;
+    char peer[384];
+    uint32_t nrounds, nlanes, ndecisions;
+    struct godwit_round rounds[GODWIT_ROUNDS_KEPT];
+    struct godwit_lane lanes[GODWIT_LANES_MAX];
+    struct godwit_decision decisions[GODWIT_DECISIONS_KEPT];
+    uint64_t phase_ns[GODWIT_PHASE_COUNT];
+    uint64_t rtt_ns;
+    uint64_t predicted_downtime_ns, predicted_total_ns; /* as of the switch; and as of round 2 */
+    uint64_t verify_ns;    /* what the second hashing took, after the blackout */
+    char differs[64];      /* "ram page 0x1234" when verified is DIFFERS */
 };
 
 enum godwit_event_kind {
     GODWIT_EVENT_STATUS, /* status changed: stats->status */
     GODWIT_EVENT_STAGE,  /* stage changed */
     GODWIT_EVENT_ROUND,  /* a round begins: stats->rounds */
+    GODWIT_EVENT_DECISION, /* stats->decisions has grown: godwit_source_record has the words */
+    GODWIT_EVENT_VERIFIED, /* stats->verified: after completed */
 };
 
 /* What a side must not forget when its process dies; see doc/spec/handover.md. */
@@ -127,6 +253,8 @@ enum godwit_journal {
 
 #define GODWIT_TOKEN_SIZE 16 /* names one migration, in hello, lanes, journals and reconnections */
 
+struct godwit_tls; /* who we are and whom we trust: godwit/tls.h */
+
 /* ---- source --------------------------------------------------------------------------------- */
 
 /*
@@ -136,6 +264,13 @@ enum godwit_journal {
  * A few quick rounds may lie between INTENT and stop.  The last pages are not cleared.  next_data,
  * reclaim, journal and event may be NULL.
  */
+struct godwit_stopped {
+    bool was_running;  /* the destination runs only what ran */
+    uint64_t paused_ns; /* CLOCK_MONOTONIC when the last vCPU had stopped */
+};
+
+#define GODWIT_ALL_VCPUS UINT32_MAX
+
 struct godwit_source_ops {
     /* Describes the machine; the text is for the destination's manifest callback. */
     int (*manifest)(void *opaque, struct buf *out, struct err *e);
@@ -157,8 +292,8 @@ struct godwit_source_ops {
                      uint64_t *end);
 
     /* Pauses the machine, drains its devices within a bound, settles interrupts.  On failure the
-     * machine runs on as before.  Sets *was_running: the destination runs only what ran. */
-    int (*stop)(void *opaque, bool *was_running, struct err *e);
+     * machine runs on as before. */
+    int (*stop)(void *opaque, struct godwit_stopped *out, struct err *e);
     /* The migration will not happen: the machine goes on as it was before stop. */
     void (*resume)(void *opaque);
     /* The state of everything but the regions; at most GODWIT_STATE_MAX bytes. May dirty pages. */
@@ -177,14 +312,30 @@ struct godwit_source_ops {
     void (*finish)(void *opaque);
     /* For progress and QMP events; must not block. */
     void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
+
+    /* ---- what follows may be NULL: the engine does without ---- */
+
+    /* Bytes/s that each of config.nvcpus vCPUs has dirtied since the last call (the first: since
+     * dirty_start), not more often than every 10 ms.  -ENOTSUP: only the sum is known. */
+    int (*dirty_rates)(void *opaque, uint64_t *bytes_per_s, uint32_t n);
+    /* Withholds so many percent (0-99) of the time of a vCPU, or of all; from now on, until told 0.
+     * Does not block.  The engine takes it back before resume, dirty_stop and at every end. */
+    void (*throttle)(void *opaque, uint32_t vcpu, uint32_t percent);
+    /* The dress rehearsal: writes what save_state would, from the running machine (no vCPU is held
+     * for longer than its own registers take), and says what pausing and saving will cost.  -ENOTSUP:
+     * not now. */
+    int (*rehearse)(void *opaque, struct buf *out, uint64_t *stop_ns, uint64_t *save_ns,
+                    struct err *e);
 };
 
 struct godwit_source_config {
     const struct godwit_source_ops *ops;
     void *opaque;
-    const char *uri; /* tcp:HOST:PORT or unix:PATH */
+    const char *uri; /* tcp:HOST:PORT, unix:PATH, fd:NUMBER (taken over) or file:PATH */
+    const struct godwit_tls *tls; /* NULL: in the clear; must outlive the source */
     const struct godwit_region *regions;
     uint32_t nregions;
+    uint32_t nvcpus;
     struct godwit_params params;
     uint64_t state_cost_ns; /* the monitor's first guess of stop + save + load; the model's start */
 };
@@ -200,7 +351,10 @@ int godwit_source_cancel(struct godwit_source *s);
 /* As cancel, but it ends `failed` with this reason (the guest powered off, ...). */
 int godwit_source_fail(struct godwit_source *s, int code, const char *why);
 void godwit_source_set_params(struct godwit_source *s, const struct godwit_params *p);
+/* PRE_SWITCHOVER ends and the handover begins.  -EINVAL: it is not waited for. */
+int godwit_source_continue(struct godwit_source *s);
 void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out);
+void godwit_source_record(struct godwit_source *s, struct godwit_record *out);
 /* A person's word on an unresolved source. run: the guest resumes here; else it is given up.  Does
  * not wait: 0 says that the word was taken (-EINVAL: nothing is unresolved; -EBUSY: another word is
  * being carried out).  What came of it is the status: `failed`, with the word as the reason, or
@@ -228,20 +382,31 @@ struct godwit_sink_ops {
     int (*ready)(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
                  struct err *e);
     /* COMMIT came: takes the disk locks, journals RUNNING, runs (or stays paused if !was_running),
-     * announces itself.  On failure nothing ran; the source is told NEVER-RAN with the reason, and
+     * announces itself.  *running_ns: CLOCK_MONOTONIC when the first vCPU ran.  On failure nothing ran; the source is told NEVER-RAN with the reason, and
      * discard follows (after a person's word it does not: the machine stays as it was). */
-    int (*run)(void *opaque, bool was_running, struct err *e);
+    int (*run)(void *opaque, bool was_running, uint64_t *running_ns, struct err *e);
     /* The machine never ran here and will not: take down what manifest built (also when manifest
      * failed half-way), journal DISCARDED if ready was called.  Once for every manifest that is not
      * followed by a run that succeeds; the engine listens again afterwards. */
     void (*discard)(void *opaque);
     void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);
+
+    /* ---- what follows may be NULL ---- */
+
+    /* Loads the bytes of a rehearsal into the machine that waits to be filled, to see that they can
+     * be loaded and how long that takes (*load_ns, writing included); load_state follows later and
+     * replaces everything.  A failure is the verdict on the machine: the migration fails with it. */
+    int (*rehearse)(void *opaque, const void *data, size_t len, uint64_t *load_ns, struct err *e);
+    /* Lane threads: most of these pages are about to be written, so that memory in large pages
+     * pays.  first and n: multiples of 512. */
+    void (*dense)(void *opaque, uint32_t region, uint64_t first, uint64_t n);
 };
 
 struct godwit_sink_config {
     const struct godwit_sink_ops *ops;
     void *opaque;
     const char *uri;
+    const struct godwit_tls *tls; /* NULL: in the clear; must outlive the sink */
     struct godwit_params params;
 };
 
@@ -254,6 +419,7 @@ int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sin
 /* "tcp:127.0.0.1:4446" with the real port. */
 void godwit_sink_address(struct godwit_sink *s, char *out, size_t cap);
 void godwit_sink_stats(struct godwit_sink *s, struct godwit_stats *out);
+void godwit_sink_record(struct godwit_sink *s, struct godwit_record *out);
 void godwit_sink_set_params(struct godwit_sink *s, const struct godwit_params *p);
 /* A person's word on an unresolved destination; as godwit_source_resolve.  After it the status is
  * `completed` (run), `failed` (not), or `unresolved` still, with the error that run gave. */

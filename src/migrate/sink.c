@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "migrate/story.h"
 #include "migrate/thread.h"
 
 #define STAGE       "setup"
@@ -228,6 +229,11 @@ void godwit_sink_free(struct godwit_sink *s)
 void godwit_sink_address(struct godwit_sink *s, char *out, size_t cap)
 {
     address_format(&s->listener.address, out, cap);
+}
+
+void godwit_sink_record(struct godwit_sink *s, struct godwit_record *out)
+{
+    story_get(&s->stats, out);
 }
 
 void godwit_sink_stats(struct godwit_sink *s, struct godwit_stats *out)

@@ -41,11 +41,12 @@ static void set_unresolved(struct godwit_sink *s, bool unresolved)
 
 static int run(struct godwit_sink *s, struct err *e)
 {
+    uint64_t running_ns = 0;
     int ret;
 
     stats_stage(&s->stats, GODWIT_STAGE_RUNNING);
     sink_call_begin(s);
-    ret = s->config.ops->run(s->config.opaque, s->was_running, e);
+    ret = s->config.ops->run(s->config.opaque, s->was_running, &running_ns, e);
     sink_call_end(s);
     if (ret && e->code >= 0)
         err_set_errno(e, ret, STAGE, "the machine could not be started");

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "migrate/story.h"
 #include "migrate/thread.h"
 
 #define STAGE "setup"
@@ -169,6 +170,11 @@ void godwit_source_set_params(struct godwit_source *s, const struct godwit_param
     pthread_mutex_unlock(&s->lock);
     pace_set_rate(&s->pace, p->max_bandwidth);
     bell_ring(&s->bell);
+}
+
+void godwit_source_record(struct godwit_source *s, struct godwit_record *out)
+{
+    story_get(&s->stats, out);
 }
 
 void godwit_source_stats(struct godwit_source *s, struct godwit_stats *out)

@@ -19,14 +19,16 @@ static uint64_t patience_ends(struct godwit_source *s)
 
 static int stop_guest(struct godwit_source *s, bool *was_running, struct err *e)
 {
+    struct godwit_stopped stopped = {.was_running = false};
     int ret;
 
     stats_stage(&s->stats, GODWIT_STAGE_STOP);
     stats_stop(&s->stats);
     s->stopped_ns = clock_now_ns();
     source_call_begin(s);
-    ret = s->config.ops->stop(s->config.opaque, was_running, e);
+    ret = s->config.ops->stop(s->config.opaque, &stopped, e);
     source_call_end(s);
+    *was_running = stopped.was_running;
     if (!ret)
         handover_source(&s->state, SOURCE_STOP);
     return ret;

@@ -1,16 +1,24 @@
 #include "migrate/stats.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/clock.h"
 
 int stats_init(struct stats *st, stats_event_fn event, void *opaque)
 {
     *st = (struct stats){.event = event, .opaque = opaque, .at_stop = UINT64_MAX};
+    st->record = calloc(1, sizeof(*st->record));
+    if (!st->record)
+        return -ENOMEM;
     return -pthread_mutex_init(&st->lock, NULL);
 }
 
 void stats_fini(struct stats *st)
 {
     pthread_mutex_destroy(&st->lock);
+    free(st->record);
 }
 
 /* With the lock held. */
@@ -43,7 +51,7 @@ void stats_get(struct stats *st, struct godwit_stats *out)
     pthread_mutex_unlock(&st->lock);
 }
 
-static void tell(struct stats *st, enum godwit_event_kind kind)
+void stats_tell(struct stats *st, enum godwit_event_kind kind)
 {
     struct godwit_stats now;
 
@@ -76,6 +84,7 @@ void stats_begin(struct stats *st)
     atomic_store(&st->skipped_pages, 0);
     atomic_store(&st->remaining, 0);
     st->s = (struct godwit_stats){.status = GODWIT_SETUP};
+    memset(st->record, 0, sizeof(*st->record));
     st->begun_ns = clock_now_ns();
     st->stage_ns = 0;
     st->at_stop = UINT64_MAX;
@@ -85,8 +94,8 @@ void stats_begin(struct stats *st)
 
 void stats_tell_begun(struct stats *st)
 {
-    tell(st, GODWIT_EVENT_STATUS);
-    tell(st, GODWIT_EVENT_STAGE);
+    stats_tell(st, GODWIT_EVENT_STATUS);
+    stats_tell(st, GODWIT_EVENT_STAGE);
 }
 
 void stats_stage(struct stats *st, enum godwit_stage stage)
@@ -94,7 +103,7 @@ void stats_stage(struct stats *st, enum godwit_stage stage)
     pthread_mutex_lock(&st->lock);
     enter(st, stage);
     pthread_mutex_unlock(&st->lock);
-    tell(st, GODWIT_EVENT_STAGE);
+    stats_tell(st, GODWIT_EVENT_STAGE);
 }
 
 static int is_end(enum godwit_status s)
@@ -118,7 +127,7 @@ void stats_status(struct stats *st, enum godwit_status status, const struct err 
     else if (status == GODWIT_COMPLETED)
         st->s.error = (struct err){.code = 0};
     pthread_mutex_unlock(&st->lock);
-    tell(st, GODWIT_EVENT_STATUS);
+    stats_tell(st, GODWIT_EVENT_STATUS);
 }
 
 enum godwit_status stats_get_status(struct stats *st)
@@ -154,7 +163,7 @@ void stats_round(struct stats *st, uint64_t rounds, uint64_t dirty_pages_rate, u
     st->s.bandwidth = bandwidth;
     st->s.expected_downtime_ns = expected_downtime_ns;
     pthread_mutex_unlock(&st->lock);
-    tell(st, GODWIT_EVENT_ROUND);
+    stats_tell(st, GODWIT_EVENT_ROUND);
 }
 
 void stats_plan(struct stats *st, uint64_t total, uint32_t lanes)

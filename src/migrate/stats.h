@@ -18,12 +18,14 @@ struct stats {
     /* Added to by lanes and the control channel. */
     atomic_uint_fast64_t transferred, zero_pages, normal_pages, skipped_pages, remaining;
 
-    pthread_mutex_t lock;  /* guards s, begun_ns, stage_ns, at_stop */
+    pthread_mutex_t lock;  /* guards all below but event and opaque */
     struct godwit_stats s; /* without the counters above */
     uint64_t begun_ns;     /* 0: no migration has begun */
     uint64_t stage_ns;     /* when s.stage was entered; 0: it is over */
     uint64_t at_stop;      /* transferred when the guest stopped; UINT64_MAX: it has not */
 
+    struct godwit_record *record; /* what story.h keeps beside s */
+    uint64_t round_sent;          /* transferred when the round began */
     stats_event_fn event; /* called on the migrate thread, without the lock */
     void *opaque;
 };
@@ -47,5 +49,7 @@ void stats_round(struct stats *st, uint64_t rounds, uint64_t dirty_pages_rate, u
 void stats_plan(struct stats *st, uint64_t total, uint32_t lanes);
 void stats_state_bytes(struct stats *st, uint64_t bytes);
 void stats_get(struct stats *st, struct godwit_stats *out);
+/* Calls event; on the migrate thread. */
+void stats_tell(struct stats *st, enum godwit_event_kind kind);
 
 #endif

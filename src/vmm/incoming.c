@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "vmm/accept.h"
 #include "vmm/announce.h"
@@ -185,7 +186,7 @@ static void incoming_release_on_loop(void *opaque)
     backends_release(&in->m->backends);
 }
 
-static int incoming_run(void *opaque, bool was_running, struct err *e)
+static int incoming_run(void *opaque, bool was_running, uint64_t *running_ns, struct err *e)
 {
     struct incoming *in = opaque;
     /* -S here too: it arrives, and waits for cont */
@@ -201,6 +202,7 @@ static int incoming_run(void *opaque, bool was_running, struct err *e)
         return rc;
     }
     loop_call(in->m->loop, incoming_run_on_loop, &call);
+    *running_ns = clock_now_ns();
     return call.rc;
 }
 

@@ -169,14 +169,15 @@ static int outgoing_drain(struct outgoing *o, struct err *e)
     return 0;
 }
 
-static int outgoing_stop(void *opaque, bool *was_running, struct err *e)
+static int outgoing_stop(void *opaque, struct godwit_stopped *out, struct err *e)
 {
     struct outgoing *o = opaque;
     int rc = outgoing_on_loop(o, outgoing_stop_on_loop, e);
 
     if (rc != 0)
         return rc;
-    *was_running = o->before == RUNSTATE_RUNNING;
+    *out = (struct godwit_stopped){.was_running = o->before == RUNSTATE_RUNNING,
+                                   .paused_ns = clock_now_ns()};
     rc = outgoing_drain(o, e);
     if (rc != 0) {
         outgoing_resume(o);

@@ -70,7 +70,7 @@ static int on_ready(void *opaque, const uint8_t t[GODWIT_TOKEN_SIZE], const char
     return 0;
 }
 
-static int on_run(void *opaque, bool was_running, struct err *e)
+static int on_run(void *opaque, bool was_running, uint64_t *running_ns, struct err *e)
 {
     return err_set(e, -EBUSY, "fuzz", "not today"); /* so that it listens again */
 }

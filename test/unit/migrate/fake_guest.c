@@ -311,14 +311,14 @@ static int source_next_data(void *opaque, uint32_t region, uint64_t offset, uint
     return 0;
 }
 
-static int source_stop(void *opaque, bool *was_running, struct err *e)
+static int source_stop(void *opaque, struct godwit_stopped *out, struct err *e)
 {
     struct fake_source *g = opaque;
     int ret = enter(g->slots, FAKE_STOP, e);
 
     if (ret)
         return ret;
-    *was_running = !g->started_paused;
+    *out = (struct godwit_stopped){.was_running = !g->started_paused, .paused_ns = clock_now_ns()};
     if (!g->started_paused) {
         assert(g->runs);
         park(g);
@@ -488,7 +488,7 @@ static int sink_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], cons
     return ret;
 }
 
-static int sink_run(void *opaque, bool was_running, struct err *e)
+static int sink_run(void *opaque, bool was_running, uint64_t *running_ns, struct err *e)
 {
     struct fake_sink *g = opaque;
     int ret = enter(g->slots, FAKE_RUN, e);
@@ -497,6 +497,7 @@ static int sink_run(void *opaque, bool was_running, struct err *e)
         return ret;
     assert(g->built && g->ready && !atomic_load(&g->runs));
     g->was_running = was_running;
+    *running_ns = clock_now_ns();
     atomic_fetch_add(&g->runs_count, 1);
     if (was_running) {
         world_run(g->world);

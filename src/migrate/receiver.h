@@ -26,6 +26,9 @@ struct receiver_config {
     uint32_t nregions;
     uint32_t lanes;
     struct stats *stats;
+    struct digest *digest; /* NULL: no hashing */
+    void (*dense)(void *opaque, uint32_t region, uint64_t first, uint64_t n); /* or NULL */
+    void *opaque;
     const struct bell *bell; /* rung at every barrier passed and at the first error */
 };
 
@@ -37,6 +40,12 @@ uint64_t receiver_passed(struct receiver *r);
 /* 0: the lanes have ended, all of them with this MARK; it waits for nobody.  -EPROTO: they have
  * not, so pages might still come. */
 int receiver_ended(struct receiver *r, uint64_t sequence, struct err *e);
+/* The link was cut during precopy.  Ends and joins the lanes, forgets the error; everything placed
+ * stays.  *passed: the last mark all lanes passed; records[i]: page records that lane i has placed
+ * since then. */
+void receiver_suspend(struct receiver *r, uint64_t *passed, uint64_t records[GODWIT_LANES_MAX]);
+/* New channels (owned, also on failure); the next mark is passed + 1. */
+int receiver_resume(struct receiver *r, struct channel **channels, struct err *e);
 int receiver_error(struct receiver *r, struct err *e);
 /* Any thread. */
 void receiver_stop(struct receiver *r);

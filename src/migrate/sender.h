@@ -29,6 +29,7 @@ struct sender_config {
     uint32_t lanes;
     struct pace *pace;
     struct stats *stats;
+    struct digest *digest; /* NULL: no hashing */
     const struct bell *bell; /* rung when a job is done or a lane failed */
     /* Called on a lane twice a second while there is no job: somebody is awake. */
     void (*idle)(void *arg);
@@ -47,10 +48,21 @@ int sender_new(const struct sender_config *config, struct channel **channels, st
 /* The pages to send, for the migrate thread between jobs. */
 uint64_t *sender_bitmap(struct sender *s, uint32_t region);
 void sender_set_timeout(struct sender *s, uint32_t timeout_ms); /* between jobs */
+/* Compression, differences, level: between jobs. */
+void sender_set_params(struct sender *s, const struct godwit_params *p);
 void sender_go(struct sender *s, const struct sender_job *job);
 bool sender_idle(struct sender *s);
 /* 0, or the first failure of a lane. */
 int sender_error(struct sender *s, struct err *e);
+/* The link was cut during precopy.  Ends the job, closes the channels and waits until no lane runs;
+ * the error is forgotten. */
+void sender_suspend(struct sender *s);
+/* New channels (owned from now on, also on failure).  The destination has passed the mark before the
+ * job that was cut and after it has placed records[i] page records of old lane i (of nrecords lanes):
+ * what else the job had taken is set in the bitmaps again, for the next job. The marks go on with the
+ * sequence of that job. */
+int sender_resume(struct sender *s, struct channel **channels, const uint64_t *records,
+                  uint32_t nrecords, struct err *e);
 /* Any thread: cuts the channels; lanes end their job at once, in error. */
 void sender_stop(struct sender *s);
 void sender_free(struct sender *s); /* NULL is fine */

@@ -61,6 +61,7 @@ struct godwit_source {
     uint64_t total; /* bytes of all regions */
     uint64_t sequence, rounds, synced_ns, stopped_ns, committed_ns;
     uint64_t passed; /* the mark up to which the destination has all pages, by its own word */
+    struct digest *digest; /* NULL: off */
     bool tracking;   /* dirty_start was called */
     bool intent;     /* journaled */
     bool state_sent; /* the destination may become READY */
@@ -105,6 +106,21 @@ void source_call_end(struct godwit_source *s);
 void source_params(struct godwit_source *s, struct godwit_params *out);
 /* Ends and frees the lanes. */
 void source_drop_lanes(struct godwit_source *s);
+
+/* source_rehearse.c: the state travels once for practice. 0: *stop_ns, *save_ns, *load_ns are known;
+ * -ENOTSUP: not here; else the verdict. */
+int source_rehearse(struct godwit_source *s, uint64_t *stop_ns, uint64_t *save_ns,
+                    uint64_t *load_ns, struct err *e);
+
+/* source_reconnect.c: a step of precopy failed with `code`.  When that was the link's fault it seeks
+ * the destination for up to network_timeout, the guest running on.  0: both sides are together again
+ * and what was lost is set in the lanes' bitmaps: judge, and send the next round.  Else `code` or the
+ * reason for giving up, in e. */
+int source_reconnect(struct godwit_source *s, int code, struct err *e);
+
+/* source_verify.c: after READY's digest, and after the handover, outside of the blackout. */
+int source_send_digest(struct godwit_source *s, struct err *e); /* once the last job is done */
+void source_verify(struct godwit_source *s);
 
 /* ---- seek.c --- */
 

@@ -36,6 +36,13 @@ static const struct native_kind kinds[] = {
     [NATIVE_PING] = {"ping",      256                    },
     [NATIVE_PONG] = {"pong",      256                    },
     [NATIVE_PASSED] = {"passed",    256                    },
+    [NATIVE_PACKED] = {"packed",    512 * KIB              },
+    [NATIVE_RESUME] = {"resume",    4 * KIB                },
+    [NATIVE_REHEARSAL] = {"rehearsal", 64 * MIB + SLACK       },
+    [NATIVE_REHEARSED] = {"rehearsed", 256                    },
+    [NATIVE_TIMES] = {"times",     256                    },
+    [NATIVE_DIGEST] = {"digest",    MIB                    },
+    [NATIVE_DIFFERS] = {"differs",   MIB                    },
 };
 
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == NATIVE_TYPE_END, "a kind for every type");

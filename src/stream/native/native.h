@@ -41,6 +41,13 @@ enum native_type {
     NATIVE_PING,
     NATIVE_PONG,
     NATIVE_PASSED, /* optional: the destination has all pages up to a mark */
+    NATIVE_PACKED,    /* lanes: pages, compressed or as differences */
+    NATIVE_RESUME,    /* the destination's answer to AGAIN during precopy: what it has */
+    NATIVE_REHEARSAL, /* a state to try; REHEARSED: how it went */
+    NATIVE_REHEARSED,
+    NATIVE_TIMES,     /* optional: how long a side took, for the other's record */
+    NATIVE_DIGEST,    /* the source's root, and its answers while a difference is looked for */
+    NATIVE_DIFFERS,   /* the destination's, and its questions */
     NATIVE_TYPE_END
 };
 

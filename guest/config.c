@@ -25,6 +25,7 @@ static const struct option {
     {"verify_ms",  offsetof(struct config, verify_ms),  4000,     0,  3600000,   false},
     {"smp",        offsetof(struct config, smp),        1,        1,  MAX_CPUS,  false},
     {"seed",       offsetof(struct config, seed),       1,        0,  ~0ull,     false},
+    {"text",       offsetof(struct config, text),       0,        0,  1,         false},
     {"period_ms",  offsetof(struct config, period_ms),  1000,     10, 3600000,   false},
     {"idle",       offsetof(struct config, idle),       IDLE_HLT, 0,  0,         true },
     {"idle_us",    offsetof(struct config, idle_us),    1000,     10, 1000000,   false},

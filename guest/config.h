@@ -11,6 +11,7 @@ struct config {
     uint64_t rate;      /* MiB/s dirtied by all vCPUs together, 0 = flat out */
     uint64_t verify_ms; /* time for one pass over the static data, 0 = flat out */
     uint64_t smp, seed, period_ms;
+    uint64_t text; /* static data that compresses as text does, not random */
     uint64_t idle; /* enum idle_mode */
     uint64_t idle_us;
     uint64_t above4g, state;

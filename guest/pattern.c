@@ -5,6 +5,11 @@
 
 #define WORDS 512u
 
+static uint64_t word_of(uint64_t key, unsigned w)
+{
+    return witness.config.text ? pattern_letters(key, w) : pattern_word(key, w);
+}
+
 void pattern_init(struct cpu *c)
 {
     struct pattern *s = &c->pattern;
@@ -15,7 +20,7 @@ void pattern_init(struct cpu *c)
         uint64_t *word = (uint64_t *)(uintptr_t)gpa;
 
         for (unsigned w = 0; w < WORDS; w++)
-            word[w] = pattern_word(key, w);
+            word[w] = word_of(key, w);
     }
     s->next = s->first;
     s->pass_start = tsc_now();
@@ -29,7 +34,7 @@ uint64_t pattern_mend(struct cpu *c, uint64_t gpa, unsigned first, unsigned end)
     struct event e = {.kind = EVENT_WORD};
 
     for (unsigned w = first; w < end; w++) {
-        uint64_t want = pattern_word(key, w), got = word[w];
+        uint64_t want = word_of(key, w), got = word[w];
 
         if (got == want)
             continue;
@@ -51,7 +56,7 @@ static void verify_page(struct cpu *c, uint64_t gpa)
     uint64_t key = pattern_key(witness.config.seed, gpa), differ = 0;
 
     for (unsigned w = 0; w < WORDS; w++)
-        differ |= word[w] ^ pattern_word(key, w);
+        differ |= word[w] ^ word_of(key, w);
     if (differ)
         c->pattern.bad += pattern_mend(c, gpa, 0, WORDS);
 }

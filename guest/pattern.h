@@ -43,4 +43,12 @@ static inline uint64_t pattern_word(uint64_t key, unsigned w)
     return mix(key + (w + 1) * MIX_STEP);
 }
 
+/* The same as text: eight-letter words of a thousand, the first of them the likeliest. */
+static inline uint64_t pattern_letters(uint64_t key, unsigned w)
+{
+    uint64_t random = pattern_word(key, w), letters = mix((random & random >> 20) & 1023);
+
+    return 0x2061616161616161u + (letters & 0x000f0f0f0f0f0f0fu);
+}
+
 #endif

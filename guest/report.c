@@ -127,6 +127,7 @@ void report_hello(void)
     text_kv(&t, "above4g", c->above4g);
     text_kv(&t, "state", c->state);
     text_kv(&t, "seed", c->seed);
+    text_kv(&t, "text", c->text);
     text_kv(&t, "ram_mib", witness.boot.ram_bytes >> 20);
     text_kv(&t, "high_mib", witness.boot.high_bytes >> 20);
     text_kv(&t, "tsc_khz", tsc_clock.khz);

@@ -43,10 +43,10 @@ void workset_init(struct cpu *c)
     s->next = s->first;
     for (uint64_t page = s->first; page < s->end; page++) {
         uint64_t gpa = area_gpa(&witness.moving, page);
-        uint64_t key = pattern_key(cfg->seed, gpa);
+        uint64_t key = pattern_key(cfg->seed, gpa), *word = (uint64_t *)(uintptr_t)gpa;
 
         for (unsigned w = 0; w < WORDS; w++)
-            ((uint64_t *)(uintptr_t)gpa)[w] = pattern_word(key, w);
+            word[w] = cfg->text ? pattern_letters(key, w) : pattern_word(key, w);
         write_stamps(gpa, page, s->generation);
     }
     /* rate MiB/s = rate * 256 pages/s, of which this vCPU has its slice's share; over 1000 s. */

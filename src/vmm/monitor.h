@@ -18,6 +18,7 @@
 #include "machine/backend.h"
 #include "qmp/server.h"
 #include "vmm/journal.h"
+#include "vmm/migrate_params.h"
 #include "vmm/options.h"
 #include "vmm/runstate.h"
 #include "vmm/vm.h"
@@ -26,6 +27,8 @@ struct console;
 struct outgoing;
 struct incoming;
 struct fdset;
+struct dirtyrate;
+struct dirtylimit;
 
 struct monitor {
     const struct vmm_options *options;
@@ -42,9 +45,12 @@ struct monitor {
     int exit_status;
     atomic_uint requests;         /* bit per enum vm_request, set by any thread */
 
-    struct godwit_params params;  /* of the next or the running migration */
+    struct migrate_settings settings; /* as clients set them */
+    struct godwit_params params;  /* the same for the engine: of the next or the running migration */
     struct outgoing *outgoing;    /* the last one, also after its end; NULL: none */
     struct incoming *incoming;
+    struct dirtyrate *dirtyrate;   /* NULL: never asked for */
+    struct dirtylimit *dirtylimit; /* NULL: no vCPU has one */
     atomic_uint reapers;          /* threads of monitor_reap that have not ended */
 };
 
@@ -53,6 +59,9 @@ int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e);
 /* Builds the machine of the options and starts it (unless -S). */
 int monitor_launch(struct monitor *m, struct err *e);
 void monitor_fini(struct monitor *m);
+
+/* Takes over what clients want of migrations, and tells those under way. */
+void monitor_set_settings(struct monitor *m, const struct migrate_settings *s);
 
 void monitor_set_state(struct monitor *m, enum runstate s);
 /* Sends a QMP event; data is taken over, NULL: none. */

@@ -91,6 +91,14 @@ int vm_settle_clock(struct vm *vm, struct err *e);
 void vm_pause(struct vm *vm);
 bool vm_idle(struct vm *vm);
 int vm_resume(struct vm *vm, struct err *e);
+
+/* Who withholds a vCPU's time; each has its own say, and the larger counts. */
+enum vm_throttler { VM_THROTTLE_ENGINE, VM_THROTTLE_LIMIT, VM_THROTTLERS };
+#define VM_ALL_VCPUS UINT32_MAX
+/* Any thread; does not block.  From now on, the vCPU (or all) runs for 100 - percent (0..99) of the
+ * time, in slices of milliseconds; 0 ends it.  A pause does not wait for a slice. */
+void vm_throttle(struct vm *vm, enum vm_throttler who, uint32_t vcpu, uint32_t percent);
+
 /* The thread that runs a vCPU, as `top -H` and taskset know it. */
 int vm_vcpu_tid(const struct vm *vm, uint32_t vcpu);
 

@@ -7,7 +7,8 @@
 #include "wire/record.h"
 #include "wire/writer.h"
 
-#define STAGE "manifest"
+#define STAGE  "manifest"
+#define VERIFY (1U << 0)
 
 int native_manifest_encode(struct buf *out, const struct native_manifest *m)
 {
@@ -17,7 +18,8 @@ int native_manifest_encode(struct buf *out, const struct native_manifest *m)
 
     buf_init(&body, out->max);
     writer_init(&w, &body);
-    writer_u32(&w, m->lanes);
+    writer_u16(&w, (uint16_t)m->lanes);
+    writer_u16(&w, m->verify ? VERIFY : 0);
     writer_u32(&w, m->nregions);
     for (uint32_t i = 0; i < m->nregions; i++) {
         writer_u64(&w, m->regions[i].size);
@@ -54,10 +56,18 @@ int native_manifest_decode(const void *body, size_t len, struct native_manifest 
 {
     struct reader r;
     uint64_t sum = 0;
+    uint16_t flags;
     int ret;
 
     reader_init(&r, body, len);
-    m->lanes = reader_u32(&r);
+    m->lanes = reader_u16(&r);
+    flags = reader_u16(&r);
+    m->verify = flags & VERIFY;
+    if (flags & ~VERIFY)
+        return err_set(e, -EPROTO, STAGE,
+                       "the manifest asks for what this destination does not "
+                       "know (flags 0x%x)",
+                       flags);
     m->nregions = reader_u32(&r);
     if (m->lanes == 0 || m->lanes > NATIVE_LANES_MAX)
         return err_set(e, -EPROTO, STAGE, "%u lanes are announced, 1 to %u are allowed", m->lanes,

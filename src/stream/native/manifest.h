@@ -5,6 +5,7 @@
 #ifndef GODWIT_STREAM_NATIVE_MANIFEST_H
 #define GODWIT_STREAM_NATIVE_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct native_region {
 
 struct native_manifest {
     uint32_t lanes;
+    bool verify; /* both sides keep a digest: DIGEST follows the last page */
     uint32_t nregions;
     struct native_region regions[NATIVE_REGIONS_MAX];
     const uint8_t *text; /* a view of the decoded body */

@@ -41,7 +41,7 @@ static const struct native_kind kinds[] = {
     [NATIVE_REHEARSAL] = {"rehearsal", 64 * MIB + SLACK       },
     [NATIVE_REHEARSED] = {"rehearsed", 256                    },
     [NATIVE_TIMES] = {"times",     256                    },
-    [NATIVE_DIGEST] = {"digest",    MIB                    },
+    [NATIVE_DIGEST] = {"digest",    256                    },
     [NATIVE_DIFFERS] = {"differs",   MIB                    },
 };
 

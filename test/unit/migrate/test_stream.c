@@ -15,9 +15,11 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "stream/native/course.h"
 #include "stream/native/hello.h"
 #include "stream/native/manifest.h"
 #include "stream/native/pages.h"
+#include "stream/native/proof.h"
 #include "stream/native/words.h"
 #include "wire/record.h"
 
@@ -45,6 +47,25 @@ static const struct native_state state_record = {
 
 static const struct err refusal = {
     .code = -EINVAL, .stage = "manifest", .text = "cpu: the feature avx2 is missing here"};
+
+static const struct native_resume resume = {.passed = 3, .lanes = 2, .records = {7, 1ULL << 40}};
+
+static const struct native_rehearsal rehearsal = {.data = (const uint8_t *)"a try", .len = 5};
+
+static const struct native_rehearsed rehearsed = {.loaded = true, .load_ns = 1234567};
+
+static const struct native_times times = {.kind = NATIVE_TIMES_VERDICT,
+                                          .own_ns = 1500000,
+                                          .rtt_ns = 80000,
+                                          .phase_ns = {1, 2, 3, 4, 5, 6},
+                                          .verdict = NATIVE_VERDICT_DIFFERS,
+                                          .differs = "ram page 0x1234"};
+
+static const struct native_digest digest = {
+    .kind = NATIVE_DIGEST_ROOT, .sequence = 9, .root = 0x8877665544332211};
+
+static const struct native_span span = {.region = 1, .count = 3, .first = 512, .each = 64};
+static const uint64_t sums[] = {1, 0x0102030405060708, UINT64_MAX};
 
 /* ---- the golden stream: one of each record -------------------------------------------------- */
 
@@ -85,6 +106,12 @@ static void build_golden(struct buf *b)
     assert_int_equal(native_ping_encode(b, NATIVE_PING, 0x1122334455667788), 0);
     assert_int_equal(native_ping_encode(b, NATIVE_PONG, 0x1122334455667788), 0);
     assert_int_equal(native_ping_encode(b, NATIVE_PASSED, 0x1122334455667788), 0);
+    assert_int_equal(native_resume_encode(b, &resume), 0);
+    assert_int_equal(native_rehearsal_encode(b, &rehearsal), 0);
+    assert_int_equal(native_rehearsed_encode(b, &rehearsed), 0);
+    assert_int_equal(native_times_encode(b, &times), 0);
+    assert_int_equal(native_digest_encode(b, &digest), 0);
+    assert_int_equal(native_differs_encode(b, &span, sums), 0);
 }
 
 static size_t read_golden(uint8_t *data, size_t cap)
@@ -148,6 +175,47 @@ static void check_manifest(const uint8_t *body, size_t len)
     assert_memory_equal(m.text, manifest.text, m.text_len);
 }
 
+static void check_course(uint32_t type, const uint8_t *body, size_t len)
+{
+    struct native_resume r;
+    struct native_rehearsal h;
+    struct native_rehearsed d;
+    struct native_times t;
+
+    if (type == NATIVE_RESUME) {
+        assert_int_equal(native_resume_decode(body, len, &r, NULL), 0);
+        assert_memory_equal(&r, &resume, sizeof(r));
+    } else if (type == NATIVE_REHEARSAL) {
+        assert_int_equal(native_rehearsal_decode(body, len, &h, NULL), 0);
+        assert_int_equal(h.len, 5);
+        assert_memory_equal(h.data, "a try", 5);
+    } else if (type == NATIVE_REHEARSED) {
+        assert_int_equal(native_rehearsed_decode(body, len, &d, NULL), 0);
+        assert_true(d.loaded && d.load_ns == 1234567);
+    } else {
+        assert_int_equal(native_times_decode(body, len, &t, NULL), 0);
+        assert_true(t.kind == NATIVE_TIMES_VERDICT && t.verdict == NATIVE_VERDICT_DIFFERS);
+        assert_true(t.own_ns == 1500000 && t.rtt_ns == 80000 && t.phase_ns[5] == 6);
+        assert_string_equal(t.differs, "ram page 0x1234");
+    }
+}
+
+static void check_proof(uint32_t type, const uint8_t *body, size_t len)
+{
+    struct native_digest d;
+    struct native_differs v;
+
+    if (type == NATIVE_DIGEST) {
+        assert_int_equal(native_digest_decode(body, len, &d, NULL), 0);
+        assert_true(d.kind == NATIVE_DIGEST_ROOT && d.sequence == 9 && d.root == digest.root);
+    } else {
+        assert_int_equal(native_differs_decode(body, len, &v, NULL), 0);
+        assert_memory_equal(&v.span, &span, sizeof(span));
+        for (uint32_t i = 0; i < span.count; i++)
+            assert_true(native_differs_sum(&v, i) == sums[i]);
+    }
+}
+
 static void check_small(uint32_t type, const uint8_t *body, size_t len)
 {
     struct native_round round;
@@ -192,6 +260,10 @@ static void check_record(uint32_t type, const uint8_t *body, size_t len)
         assert_int_equal(native_welcome_decode(body, len, NULL), 0);
     } else if (type == NATIVE_MANIFEST) {
         check_manifest(body, len);
+    } else if (type >= NATIVE_DIGEST) {
+        check_proof(type, body, len);
+    } else if (type >= NATIVE_RESUME) {
+        check_course(type, body, len);
     } else {
         check_small(type, body, len);
     }
@@ -219,6 +291,8 @@ static void test_golden_is_read(void **state)
         struct record_header h;
 
         assert_int_equal(record_header_decode(data + at, UINT32_MAX, &h, NULL), 0);
+        if (expected == NATIVE_PACKED) /* beside PAGES, in a test of its own */
+            expected++;
         assert_int_equal(h.type, expected++);
         assert_true(h.length <= native_type_max(h.type));
         at += RECORD_HEADER_SIZE;
@@ -243,11 +317,35 @@ static void try_length(uint32_t type, const uint8_t *body, size_t len, size_t wh
     struct native_mark mark;
     struct native_state s;
     struct native_word w;
+    struct native_resume resumed;
+    struct native_rehearsal tried;
+    struct native_rehearsed how;
+    struct native_times took;
+    struct native_digest root;
+    struct native_differs differs;
     struct err theirs;
     uint64_t stamp;
     int ret;
 
     switch (type) {
+    case NATIVE_RESUME:
+        ret = native_resume_decode(body, len, &resumed, NULL);
+        break;
+    case NATIVE_REHEARSAL:
+        ret = native_rehearsal_decode(body, len, &tried, NULL);
+        break;
+    case NATIVE_REHEARSED:
+        ret = native_rehearsed_decode(body, len, &how, NULL);
+        break;
+    case NATIVE_TIMES:
+        ret = native_times_decode(body, len, &took, NULL);
+        break;
+    case NATIVE_DIGEST:
+        ret = native_digest_decode(body, len, &root, NULL);
+        break;
+    case NATIVE_DIFFERS:
+        ret = native_differs_decode(body, len, &differs, NULL);
+        break;
     case NATIVE_HELLO:
         ret = native_hello_decode(body, len, &hello, NULL);
         break;
@@ -346,6 +444,86 @@ static void test_manifest_limits(void **state)
     assert_int_equal(decode_manifest(&m), -EPROTO);
 }
 
+/* The body of the one record in b. */
+static const uint8_t *body_of(const struct buf *b, size_t *len)
+{
+    struct record_header h;
+
+    assert_int_equal(record_header_decode(b->data, UINT32_MAX, &h, NULL), 0);
+    assert_int_equal(record_check(&h, b->data + RECORD_HEADER_SIZE, len, NULL), 0);
+    return b->data + RECORD_HEADER_SIZE;
+}
+
+static void try_ask(struct native_span ask, int wanted)
+{
+    struct native_digest d = {.kind = NATIVE_DIGEST_ASK, .ask = ask}, got;
+    const uint8_t *body;
+    struct buf b;
+    size_t len;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_digest_encode(&b, &d), 0);
+    body = body_of(&b, &len);
+    assert_int_equal(native_digest_decode(body, len, &got, NULL), wanted);
+    if (!wanted)
+        assert_memory_equal(&got.ask, &ask, sizeof(ask));
+    buf_fini(&b);
+}
+
+static void test_ask_limits(void **state)
+{
+    try_ask(span, 0);
+    try_ask((struct native_span){.count = NATIVE_SUMS_MAX, .each = 1}, 0);
+    try_ask((struct native_span){.count = NATIVE_SUMS_MAX + 1, .each = 1}, -EPROTO);
+    try_ask((struct native_span){.count = 0, .each = 1}, -EPROTO);
+    try_ask((struct native_span){.count = 1, .each = 0}, -EPROTO);
+    try_ask((struct native_span){.count = 1, .each = UINT64_MAX}, -EPROTO);
+    try_ask((struct native_span){.count = 1, .each = 1, .first = UINT64_MAX}, -EPROTO);
+    try_ask((struct native_span){.count = 1, .each = 1, .region = NATIVE_REGIONS_MAX}, -EPROTO);
+}
+
+static void test_resume_limits(void **state)
+{
+    struct native_resume r = resume, got;
+    uint8_t bytes[2048];
+    struct buf b;
+    size_t len;
+
+    r.lanes = NATIVE_LANES_MAX;
+    buf_init(&b, 0);
+    assert_int_equal(native_resume_encode(&b, &r), 0);
+    memcpy(bytes, body_of(&b, &len), b.len - RECORD_HEADER_SIZE);
+    buf_fini(&b);
+    assert_int_equal(native_resume_decode(bytes, len, &got, NULL), 0);
+    for (int lanes = 0; lanes < 256; lanes++) {
+        bytes[8] = (uint8_t)lanes;
+        assert_int_equal(native_resume_decode(bytes, len, &got, NULL),
+                         lanes == NATIVE_LANES_MAX ? 0 : -EPROTO);
+    }
+}
+
+/* A manifest of before there were flags is one without them. */
+static void test_manifest_flags(void **state)
+{
+    struct native_manifest m = manifest, got;
+    uint8_t bytes[256];
+    struct buf b;
+    size_t len;
+
+    m.verify = true;
+    buf_init(&b, 0);
+    assert_int_equal(native_manifest_encode(&b, &m), 0);
+    memcpy(bytes, body_of(&b, &len), b.len - RECORD_HEADER_SIZE);
+    buf_fini(&b);
+    assert_int_equal(native_manifest_decode(bytes, len, &got, NULL), 0);
+    assert_true(got.verify && got.lanes == 2);
+    bytes[2] = 0;
+    assert_int_equal(native_manifest_decode(bytes, len, &got, NULL), 0);
+    assert_false(got.verify);
+    bytes[2] = 2;
+    assert_int_equal(native_manifest_decode(bytes, len, &got, NULL), -EPROTO);
+}
+
 static int decode_pages(const struct native_run *r, uint32_t n, uint64_t npages, int spoil)
 {
     static uint8_t head[NATIVE_PAGES_HEAD_MAX];
@@ -422,6 +600,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_golden_is_read),
         cmocka_unit_test(test_every_length),
         cmocka_unit_test(test_manifest_limits),
+        cmocka_unit_test(test_manifest_flags),
+        cmocka_unit_test(test_ask_limits),
+        cmocka_unit_test(test_resume_limits),
         cmocka_unit_test(test_pages_limits),
         cmocka_unit_test(test_texts_are_printable),
         cmocka_unit_test(test_names),

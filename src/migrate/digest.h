@@ -43,8 +43,8 @@ uint64_t digest_blocks(const struct digest *d, uint32_t region);
 /* The sum over one block. */
 uint64_t digest_block(const struct digest *d, uint32_t region, uint64_t block);
 /* The first page in [first, first + n) of memory whose hash is not the table's; UINT64_MAX: none.
- * Pages whose table says 0 and that skip[] (bit per page, may be NULL) says were never touched are
- * not read. */
+ * Every page is read, and reading a hole of a file fills it: leave out what was never touched, whose
+ * table must say 0 (digest_block of it is 0). */
 uint64_t digest_check(const struct digest *d, const struct godwit_region *r, uint64_t first,
                       uint64_t n);
 

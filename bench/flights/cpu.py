@@ -19,6 +19,14 @@ def machine_busy_seconds():
     return (user + nice + system + irq + softirq + steal) / TICK
 
 
+def resident_mib(pid):
+    """What a process keeps in memory: all of it, and what is its own (not shared with a file)."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        kib = {line.split(":")[0]: int(line.split()[1]) for line in f
+               if line.startswith(("VmRSS", "RssAnon", "RssShmem"))}
+    return {"all": kib["VmRSS"] / 1024, "own": kib["RssAnon"] / 1024}
+
+
 def thread_names(pid):
     names = {}
     for tid in os.listdir(f"/proc/{pid}/task"):
@@ -49,9 +57,11 @@ class Meter:
         self.busy = machine_busy_seconds()
         self.vcpu_begin = {}
         self.vcpu_now = {}
+        self.most_own_mib = 0.0
         self.sample()
 
     def sample(self):
+        self.most_own_mib = max(self.most_own_mib, resident_mib(self.pids[0])["own"])
         for pid in self.pids:
             for tid, name in thread_names(pid).items():
                 if is_vcpu(name):

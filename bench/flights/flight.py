@@ -1,19 +1,22 @@
 """One measured migration: a witness, a move, and what the guest and both monitors say of it."""
 
 import dataclasses
+import json
 import pathlib
 import subprocess
 import tempfile
 import time
 
+from harness import BUILD
 from harness.witness import Log
 
-from .cpu import Meter, machine_busy_seconds
+from .cpu import Meter, machine_busy_seconds, resident_mib
 
 WARM = pathlib.Path(__file__).resolve().parent.parent / "warm"
+LIMIT = BUILD / "bench" / "limit"
 SAMPLE_S = 0.02
-FLIGHT_TIMEOUT_S = 120
-PATIENCE_S = 240  # with a witness on a crowded machine
+FLIGHT_TIMEOUT_S = 300
+PATIENCE_S = 300  # with a witness on a crowded machine
 QUIET = 0.15  # processors
 MARGIN_MIB = 256  # beside the guests' own memory: socket buffers, the monitors themselves
 MIB = 1 << 20
@@ -25,10 +28,14 @@ class Guest:
 
     name: str
     vcpus: int = 1
-    static_mib: int = 1024
+    static_mib: int = 1792
     ws_mib: int = 256
     rate: int = 100
+    idle: str = "spin"
+    text: int = 0
     paused: bool = False
+    ram_mib: int = 0  # 0: a little more than the data
+    verify_ms: int = 4000
 
     @property
     def data_mib(self):
@@ -36,7 +43,7 @@ class Guest:
 
     @property
     def memory_mib(self):
-        return self.data_mib + 256
+        return self.ram_mib or self.data_mib + 256
 
     @property
     def memory(self):
@@ -44,7 +51,8 @@ class Guest:
 
     def line(self):
         return (f"smp={self.vcpus} static_mib={self.static_mib} ws_mib={self.ws_mib} "
-                f"rate={self.rate} verify_ms=2000 period_ms=250 idle=spin")
+                f"rate={self.rate} verify_ms={self.verify_ms} period_ms=250 idle={self.idle} "
+                f"idle_us=200 text={self.text}")
 
 
 class Harmed(Exception):
@@ -97,6 +105,9 @@ def await_end(source, destination, running, meter):
     raise Harmed(f"no end within {FLIGHT_TIMEOUT_S} s: {source.migration()}")
 
 
+# ---- what the guest saw ----------------------------------------------------------------------
+
+
 def joined_log(folder, source, destination):
     """The guest's whole output: the line that was being printed at the stop has two halves."""
     path = folder / "joined.serial"
@@ -104,18 +115,36 @@ def joined_log(folder, source, destination):
     return Log(path)
 
 
-def guest_view(folder, source, destination, before):
+def usual_gap_ms(machine, periods=4):
+    """The longest time without progress that this guest sees while nothing happens."""
+    first = machine.witness.last()["n"]
+    machine.witness.wait("W", PATIENCE_S, test=lambda w: w["n"] > first + periods)
+    return max(w["blackout_us"] for w in machine.witness.all("W") if w["n"] > first) / 1000
+
+
+def work_rate(machine, periods=4):
+    """Pages stamped in a second while nothing happens."""
+    first = machine.witness.last()
+    last = machine.witness.wait("W", PATIENCE_S, test=lambda w: w["n"] > first["n"] + periods)
+    return (last["work"] - first["work"]) * 1000 / (last["up_ms"] - first["up_ms"])
+
+
+def guest_view(folder, source, destination, before, rate):
     """What the guest saw of it, from its W lines since the migration began.
 
     blackout: the stop that spans the switch, by the guest's own clock; gap: the longest time
-    without progress from the start of the migration to the first report from the destination.
+    without progress from the start of the migration to the first report from the destination;
+    work lost: the seconds of its own work that it was behind one second after it arrived.
     """
     switch = destination.witness.wait("W", PATIENCE_S,
                                       test=lambda w: w["stops"] > before["stops"])
+    after = destination.witness.wait("W", PATIENCE_S, test=lambda w: w["n"] >= switch["n"] + 4)
     lines = joined_log(folder, source, destination).all("W")
     during = [w for w in lines if before["n"] < w["n"] <= switch["n"]]
+    passed = (after["up_ms"] - before["up_ms"]) / 1000
     return {"blackout_ms": max(w["stop_us"] for w in during) / 1000,
-            "gap_ms": max(w["blackout_us"] for w in during) / 1000}
+            "gap_ms": max(w["blackout_us"] for w in during) / 1000,
+            "work_lost_s": passed - (after["work"] - before["work"]) / rate if rate else 0}
 
 
 def prove(source, destination):
@@ -128,8 +157,12 @@ def prove(source, destination):
         raise Harmed("; ".join(complaints))
 
 
+# ---- a flight --------------------------------------------------------------------------------
+
+
 def move(peer, guest, source, destination, uri):
     """The migration itself, and what it cost."""
+    before = resident_mib(source.pid)
     meter = Meter([source.pid, destination.pid])
     began = time.time()
     source.migrate(uri)
@@ -142,37 +175,61 @@ def move(peer, guest, source, destination, uri):
             "downtime_ms": peer.downtime_ms(answer), "cpu_s": cpu,
             "cpu_s_per_gib": cpu["all"] / gib,
             "monitor_cpu_s_per_gib": (cpu["all"] - cpu["vcpus"]) / gib, "answer": answer,
+            "transferred": answer["ram"]["transferred"],
+            "resident_mib": resident_mib(destination.pid)["all"],
+            "source_grew_mib": meter.most_own_mib - before["own"],
             "answer_destination": destination.migration()}
 
 
 def measure(peer, guest, source, destination, uri, folder):
     source.witness.wait("W", PATIENCE_S, test=lambda w: w["pass"] >= 1 and w["gen"] >= 1)
     peer.prepare(source)
+    found = {"usual_gap_ms": usual_gap_ms(source)}
+    rate = work_rate(source)
     if guest.paused:
         source.qmp.command("stop")
-    warm(guest.memory_mib + MARGIN_MIB)
+    warm(guest.data_mib + MARGIN_MIB)
     before = source.witness.last()
-    found = move(peer, guest, source, destination, uri)
+    found.update(move(peer, guest, source, destination, uri))
     if guest.paused:
         destination.qmp.command("cont")
+    else:
+        found.update(guest_view(folder, source, destination, before, rate))
     prove(source, destination)
-    if not guest.paused:
-        found.update(guest_view(folder, source, destination, before))
     return found
 
 
+def move_plainly(peer, guest, source, transport):
+    """The same bytes over plain sockets, while the guest goes on as it does."""
+    source.witness.wait("W", PATIENCE_S, test=lambda w: w["pass"] >= 1 and w["gen"] >= 1)
+    if guest.paused:
+        source.qmp.command("stop")
+    warm(2 * guest.data_mib + MARGIN_MIB)
+    size = peer.transferred or guest.data_mib * MIB
+    answer = subprocess.run([LIMIT, str(size), str(peer.lanes), transport], check=True,
+                            capture_output=True, text=True).stdout
+    told = json.loads(answer)
+    gib = guest.data_mib / 1024
+    return {"total_ms": told["seconds"] * 1000, "cpu_s_per_gib": told["cpu_seconds"] / gib,
+            "monitor_cpu_s_per_gib": told["cpu_seconds"] / gib, "transferred": size,
+            "cpu_s": {"all": told["cpu_seconds"], "vcpus": 0.0, "others": 0.0}}
+
+
 def fly(peer, guest, transport, patience=60.0):
-    """One run of one monitor; a dictionary of what was measured. Raises Harmed."""
+    """One run of one peer; a dictionary of what was measured. Raises Harmed."""
     load = wait_quiet(QUIET, patience)
     source = destination = None
     with tempfile.TemporaryDirectory(prefix="godwit-bench-") as name:
         folder = pathlib.Path(name)
         try:
-            warm(2 * guest.memory_mib + MARGIN_MIB)
+            warm(2 * guest.data_mib + MARGIN_MIB)
             source = peer.source(folder, guest)
             source.witness.wait("READY", PATIENCE_S)
-            destination, uri = peer.destination(folder, guest, transport)
-            found = measure(peer, guest, source, destination, uri, folder)
+            if peer.plain:
+                found = move_plainly(peer, guest, source, transport)
+            else:
+                destination, uri = peer.destination(folder, guest, transport)
+                found = measure(peer, guest, source, destination, uri, folder)
         finally:
             for machine in (source, destination):
                 if machine:

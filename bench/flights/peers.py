@@ -1,4 +1,4 @@
-"""The monitors that are compared: how each is started, told what to do and asked how it went."""
+"""What is compared: how each monitor is started, told what to do and asked how it went."""
 
 import shutil
 import subprocess
@@ -11,22 +11,36 @@ UNLIMITED = 100 << 30  # bytes a second: more than any link here
 
 
 class Godwit:
-    """godwit-vmm as a user gets it: its own number of lanes, no limit on bandwidth."""
+    """godwit-vmm as a user gets it: its own choices, no limit on bandwidth.
 
-    name = "godwit"
+    parameters: others than the defaults; capabilities: switched on; link: a network.Link to cross."""
+
+    plain = False
+
+    def __init__(self, name="godwit", parameters=None, capabilities=(), link=None):
+        self.name = name
+        self.parameters = parameters or {}
+        self.capabilities = capabilities
+        self.link = link
+
+    def _wrap(self, side):
+        return self.link.enter(side) if self.link else ()
 
     def source(self, folder, guest):
         return Machine(folder, "source", append=guest.line(), memory=guest.memory,
-                       vcpus=guest.vcpus)
+                       vcpus=guest.vcpus, wrap=self._wrap(0))
 
     def destination(self, folder, _guest, transport):
         """A machine that waits for the guest, and the address it waits at."""
-        uri = "tcp:127.0.0.1:0" if transport == "tcp" else f"unix:{folder}/migration"
-        machine = Machine(folder, "destination", incoming=uri)
+        host = self.link.address if self.link else "127.0.0.1"
+        uri = f"tcp:{host}:0" if transport == "tcp" else f"unix:{folder}/migration"
+        machine = Machine(folder, "destination", incoming=uri, wrap=self._wrap(1))
         return machine, machine.listening_uri()
 
     def prepare(self, source):
-        source.set(downtime_limit=DOWNTIME_LIMIT_MS)
+        for name in self.capabilities:
+            source.enable(name)
+        source.set(downtime_limit=DOWNTIME_LIMIT_MS, **self.parameters)
 
     def downtime_ms(self, answer):
         return answer["downtime-us"] / 1000
@@ -51,16 +65,15 @@ class QemuMachine(Machine):
             self.argv += ["-incoming", "defer"]
         self.start()
 
-    def enable(self, capability):
-        self.qmp.command("migrate-set-capabilities",
-                         {"capabilities": [{"capability": capability, "state": True}]})
-
 
 class Qemu:
     """QEMU, told to use what the link gives."""
 
-    def __init__(self, channels=0):
+    plain = False
+
+    def __init__(self, channels=0, capabilities=()):
         self.channels = channels
+        self.capabilities = capabilities
         self.name = f"QEMU multifd x{channels}" if channels else "QEMU"
 
     def source(self, folder, guest):
@@ -82,7 +95,8 @@ class Qemu:
         source.set(downtime_limit=DOWNTIME_LIMIT_MS, max_bandwidth=UNLIMITED)
 
     def _configure(self, machine):
-        machine.enable("events")
+        for name in ("events", *self.capabilities):
+            machine.enable(name)
         if self.channels:
             machine.enable("multifd")
             machine.set(multifd_channels=self.channels)
@@ -94,6 +108,25 @@ class Qemu:
         text = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True,
                               check=True).stdout
         return text.splitlines()[0]
+
+
+class Limit:
+    """No monitor: plain sockets (limit.c), with as many bytes and lanes as godwit-vmm's last run."""
+
+    name = "limit"
+    plain = True
+    transferred = 0
+    lanes = 2
+
+    def source(self, folder, guest):
+        return Godwit().source(folder, guest)
+
+    def learn(self, run):
+        self.transferred = run["transferred"]
+        self.lanes = run["answer"]["channels"]
+
+    def prepare(self, source):
+        pass
 
 
 def qemu_missing():

@@ -2,10 +2,11 @@
 
 from statistics import median
 
-COLUMNS = (("total_ms", "total ms", 0), ("blackout_ms", "blackout ms", 1),
-           ("gap_ms", "longest gap ms", 1),
-           ("downtime_ms", "engine downtime ms", 1), ("cpu_s_per_gib", "CPU s/GiB", 2),
-           ("monitor_cpu_s_per_gib", "without vCPUs", 2))
+TITLES = {"total_ms": ("total ms", 0), "blackout_ms": ("blackout ms", 2),
+          "gap_ms": ("longest gap ms", 1), "usual_gap_ms": ("gap before ms", 1),
+          "downtime_ms": ("engine downtime ms", 1), "cpu_s_per_gib": ("CPU s/GiB", 2),
+          "monitor_cpu_s_per_gib": ("without vCPUs", 2), "resident_mib": ("resident MiB", 0),
+          "work_lost_s": ("work lost s", 2)}
 
 
 def values(runs, peer, key):
@@ -25,32 +26,20 @@ def ratios(runs, ours, theirs, key):
     return [a / b for a, b in pairs if b > 0]
 
 
-def cells(runs, peers):
+def cells(runs, peers, columns):
     """One table: a row a peer, then a row of ratios a rival. The first peer is ours."""
-    rows = [[""] + [title for key, title, _ in COLUMNS if values(runs, peers[0], key)]]
-    shown = [(key, digits) for key, _, digits in COLUMNS if values(runs, peers[0], key)]
+    keys = [key for key in columns if values(runs, peers[0], key)]
+    rows = [[""] + [TITLES[key][0] for key in keys]]
     for peer in peers:
-        rows.append([peer] + [ranged(values(runs, peer, k), digits) for k, digits in shown])
+        rows.append([peer] + [ranged(values(runs, peer, k), TITLES[k][1]) for k in keys])
     for rival in peers[1:]:
         rows.append([f"{peers[0]} / {rival}"] +
-                    [ranged(ratios(runs, peers[0], rival, k), 2) for k, _ in shown])
+                    [ranged(ratios(runs, peers[0], rival, k), 2) for k in keys])
     return rows
 
 
-def lines(runs, peers):
+def lines(runs, peers, columns):
     """The same, aligned."""
-    rows = cells(runs, peers)
+    rows = cells(runs, peers, columns)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
-
-
-def bars(runs, ours, theirs):
-    """What the project promises: (text, kept) for blackout and total."""
-    found = []
-    for key, title, digits in COLUMNS[:2]:
-        a, b = values(runs, ours, key), values(runs, theirs, key)
-        if a and b:
-            kept = median(a) <= median(b)
-            found.append((f"{title}: {median(a):.{digits}f} against {median(b):.{digits}f}, "
-                          f"{'no worse' if kept else 'WORSE'}", kept))
-    return found

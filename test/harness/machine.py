@@ -83,6 +83,10 @@ class Machine:
         self.qmp.command("migrate-set-parameters",
                          {k.replace("_", "-"): v for k, v in parameters.items()})
 
+    def enable(self, capability, state=True):
+        self.qmp.command("migrate-set-capabilities",
+                         {"capabilities": [{"capability": capability, "state": state}]})
+
     def migrate(self, uri):
         self.qmp.command("migrate", {"uri": uri})
 

@@ -31,6 +31,9 @@ struct qmp_arg {
     bool required;
 };
 
+/* A command that takes these checks its arguments itself. */
+extern const struct qmp_arg qmp_args_any[];
+
 /* QEMU's error classes (its qapi/error.json). */
 enum qmp_error_class {
     QMP_GENERIC_ERROR,

@@ -63,11 +63,14 @@ static const struct qmp_arg args_migrate[] = {{"uri", QMP_TYPE_STRING, true},
                                               {"detach", QMP_TYPE_BOOL, false},
                                               {0}};
 static const struct qmp_arg args_migrate_incoming[] = {{"uri", QMP_TYPE_STRING, true}, {0}};
-static const struct qmp_arg args_migrate_resolve[] = {{"run", QMP_TYPE_BOOL, true}, {0}};
-static const struct qmp_arg args_migrate_parameters[] = {
-    {"downtime-limit", QMP_TYPE_UINT, false},   {"max-bandwidth", QMP_TYPE_UINT, false},
-    {"multifd-channels", QMP_TYPE_UINT, false}, {"link-timeout", QMP_TYPE_UINT, false},
-    {"ready-timeout", QMP_TYPE_UINT, false},    {"handover-timeout", QMP_TYPE_UINT, false},
+static const struct qmp_arg args_migrate_resolve[] = {{"winner", QMP_TYPE_STRING, true}, {0}};
+static const struct qmp_arg args_migrate_capabilities[] = {{"capabilities", QMP_TYPE_ARRAY, true},
+                                                           {0}};
+/* id tells QEMU's concurrent announcements apart; here each card has one, which a new one ends. */
+static const struct qmp_arg args_announce_self[] = {
+    {"initial", QMP_TYPE_UINT, false},     {"max", QMP_TYPE_UINT, false},
+    {"rounds", QMP_TYPE_UINT, false},      {"step", QMP_TYPE_UINT, false},
+    {"interfaces", QMP_TYPE_ARRAY, false}, {"id", QMP_TYPE_STRING, false},
     {0}};
 
 static const struct qmp_command commands[] = {
@@ -92,8 +95,11 @@ static const struct qmp_command commands[] = {
     {"migrate_cancel", command_migrate_cancel, NULL},
     {"migrate-resolve", command_migrate_resolve, args_migrate_resolve},
     {"query-migrate", command_query_migrate, NULL},
-    {"migrate-set-parameters", command_migrate_set_parameters, args_migrate_parameters},
+    {"migrate-set-parameters", command_migrate_set_parameters, qmp_args_any},
     {"query-migrate-parameters", command_query_migrate_parameters, NULL},
+    {"migrate-set-capabilities", command_migrate_set_capabilities, args_migrate_capabilities},
+    {"query-migrate-capabilities", command_query_migrate_capabilities, NULL},
+    {"announce-self", command_announce_self, args_announce_self},
 };
 
 struct qmp_table commands_table(struct monitor *m)

@@ -35,5 +35,10 @@ int command_migrate_set_parameters(void *m, struct qmp_call *c, json_t *args, js
                                    struct err *e);
 int command_query_migrate_parameters(void *m, struct qmp_call *c, json_t *args, json_t **ret,
                                      struct err *e);
+int command_migrate_set_capabilities(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                     struct err *e);
+int command_query_migrate_capabilities(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                       struct err *e);
+int command_announce_self(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e);
 
 #endif

@@ -1,22 +1,44 @@
 /* The migration commands, in QEMU's words and units. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "vmm/announce.h"
 #include "vmm/commands.h"
 #include "vmm/incoming.h"
+#include "vmm/migrate_caps.h"
+#include "vmm/migrate_describe.h"
 #include "vmm/monitor.h"
 #include "vmm/outgoing.h"
 
-int command_migrate(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+#define STAGE "migrate"
+
+static const char *text_of(json_t *args, const char *name)
 {
-    return outgoing_start(m, json_string_value(json_object_get(args, "uri")), e);
+    return json_string_value(json_object_get(args, name));
 }
 
-int command_migrate_incoming(void *m, struct qmp_call *c, json_t *args, json_t **ret,
-                             struct err *e)
+/* ---- the course of it ---- */
+
+/* Nothing goes in the clear that was to go encrypted. */
+static int check_creds(const struct monitor *m, struct err *e)
 {
-    return incoming_start(m, json_string_value(json_object_get(args, "uri")), e);
+    const char *id = m->settings.tls_creds;
+
+    return id[0] ? err_set(e, -ENODEV, STAGE, "tls-creds: there is no object '%s'", id) : 0;
+}
+
+int command_migrate(void *opaque, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    struct monitor *m = opaque;
+    int rc = check_creds(m, e);
+
+    return rc == 0 ? outgoing_start(m, text_of(args, "uri"), e) : rc;
+}
+
+int command_migrate_incoming(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    return incoming_start(m, text_of(args, "uri"), e);
 }
 
 int command_migrate_cancel(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
@@ -24,148 +46,173 @@ int command_migrate_cancel(void *m, struct qmp_call *c, json_t *args, json_t **r
     return outgoing_cancel(m, e);
 }
 
+/* The person says where the machine shall run; this monitor is one of the two. */
 int command_migrate_resolve(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
                             struct err *e)
 {
     struct monitor *m = opaque;
-    bool run = json_is_true(json_object_get(args, "run"));
+    const char *winner = text_of(args, "winner");
+    bool source = !strcmp(winner, "source");
 
-    return m->outgoing ? outgoing_resolve(m, run, e) : incoming_resolve(m, run, e);
+    if (!source && strcmp(winner, "destination") != 0)
+        return err_set(e, -EINVAL, STAGE, "winner must be source or destination, not '%.40s'",
+                       winner);
+    return m->outgoing ? outgoing_resolve(m, source, e) : incoming_resolve(m, !source, e);
 }
 
-static json_t *migrate_ram(const struct godwit_stats *s)
-{
-    uint64_t ns = s->total_ns ? s->total_ns : 1;
-    double mbps = (double)s->transferred * 8000.0 / (double)ns;
-    json_t *o = json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "transferred", (json_int_t)s->transferred,
-        "remaining", (json_int_t)s->remaining, "total", (json_int_t)s->total, "duplicate",
-        (json_int_t)s->zero_pages, "skipped", (json_int_t)s->skipped_pages, "normal",
-        (json_int_t)s->normal_pages, "normal-bytes",
-        (json_int_t)(s->normal_pages * GODWIT_PAGE_SIZE), "page-size",
-        (json_int_t)GODWIT_PAGE_SIZE, "mbps", mbps);
+/* ---- what is known of it ---- */
 
-    json_object_set_new(o, "pages-per-second",
-                        json_integer((json_int_t)((double)s->normal_pages * 1e9 / (double)ns)));
-    json_object_set_new(o, "dirty-pages-rate", json_integer((json_int_t)s->dirty_pages_rate));
-    json_object_set_new(o, "dirty-sync-count", json_integer((json_int_t)s->rounds));
-    json_object_set_new(o, "precopy-bytes", json_integer((json_int_t)s->precopy_bytes));
-    json_object_set_new(o, "downtime-bytes", json_integer((json_int_t)s->downtime_bytes));
-    json_object_set_new(o, "multifd-bytes", json_integer((json_int_t)s->transferred));
-    json_object_set_new(o, "postcopy-bytes", json_integer(0));
-    json_object_set_new(o, "postcopy-requests", json_integer(0));
-    return o;
+/* What would refuse a migrate command now, unless that is a migration under way. */
+static void put_blocked(struct monitor *m, json_t *o)
+{
+    struct err e = ERR_INIT;
+
+    if (!outgoing_is_active(m->outgoing) && outgoing_check_start(m, &e) != 0)
+        json_object_set_new(o, "blocked-reasons", json_pack("[o]", qmp_text(e.text)));
 }
 
-/* Beyond QEMU: each stage with when it began and how long it took, in microseconds. */
-static json_t *migrate_stages(const struct godwit_stats *s)
+/* A client never sees it go back, whatever the guest does. */
+static void put_progress(struct monitor *m, const struct godwit_record *r, json_t *o)
 {
-    json_t *a = json_array();
+    uint32_t now = migrate_describe_progress(r);
 
-    for (int i = 0; i < GODWIT_STAGE_COUNT; i++)
-        if (s->stages[i].start_ns || s->stages[i].duration_ns)
-            json_array_append_new(
-                a, json_pack("{s:s,s:I,s:I}", "stage", godwit_stage_name((enum godwit_stage)i),
-                             "start-us", (json_int_t)(s->stages[i].start_ns / NS_PER_US),
-                             "duration-us", (json_int_t)(s->stages[i].duration_ns / NS_PER_US)));
-    return a;
-}
-
-static json_t *migrate_describe(const struct godwit_stats *s)
-{
-    json_t *o = json_pack("{s:s}", "status", godwit_status_name(s->status));
-
-    if (s->status == GODWIT_NONE)
-        return o;
-    json_object_set_new(o, "total-time", json_integer((json_int_t)(s->total_ns / NS_PER_MS)));
-    json_object_set_new(o, "setup-time", json_integer((json_int_t)(s->setup_ns / NS_PER_MS)));
-    json_object_set_new(o, "stage", json_string(godwit_stage_name(s->stage)));
-    if (s->status == GODWIT_COMPLETED) {
-        json_object_set_new(o, "downtime",
-                            json_integer((json_int_t)(s->downtime_ns / NS_PER_MS)));
-        json_object_set_new(o, "downtime-us",
-                            json_integer((json_int_t)(s->downtime_ns / NS_PER_US)));
-    }
-    json_object_set_new(o, "expected-downtime",
-                        json_integer((json_int_t)(s->expected_downtime_ns / NS_PER_MS)));
-    json_object_set_new(o, "bandwidth", json_integer((json_int_t)s->bandwidth));
-    json_object_set_new(o, "channels", json_integer((json_int_t)s->lanes));
-    json_object_set_new(o, "state-bytes", json_integer((json_int_t)s->state_bytes));
-    json_object_set_new(o, "stages", migrate_stages(s));
-    json_object_set_new(o, "ram", migrate_ram(s));
-    if (s->error.code) {
-        json_object_set_new(o, "error-desc", qmp_text(s->error.text));
-        json_object_set_new(o, "error-stage", qmp_text(s->error.stage));
-    }
-    return o;
+    if (strcmp(m->progress_id, r->stats.id) != 0 || now > m->progress)
+        m->progress = now;
+    memcpy(m->progress_id, r->stats.id, sizeof(m->progress_id));
+    json_object_set_new(o, "progress", json_integer(m->progress));
 }
 
 int command_query_migrate(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
                           struct err *e)
 {
     struct monitor *m = opaque;
-    struct godwit_stats s = {.status = GODWIT_NONE};
+    struct godwit_record *r = calloc(1, sizeof(*r));
 
+    if (!r)
+        return -ENOMEM;
     if (m->outgoing)
-        outgoing_stats(m->outgoing, &s);
+        outgoing_record(m->outgoing, r);
     else if (m->incoming)
-        incoming_stats(m->incoming, &s);
-    *ret = migrate_describe(&s);
+        incoming_record(m->incoming, r);
+    *ret = migrate_describe_record(r);
+    if (*ret && r->stats.status != GODWIT_NONE) {
+        put_progress(m, r, *ret);
+        json_object_set_new(json_object_get(*ret, "xbzrle-cache"), "cache-size",
+                            json_integer((json_int_t)m->params.delta_cache));
+    }
+    if (*ret)
+        put_blocked(m, *ret);
+    free(r);
     return *ret ? 0 : -ENOMEM;
 }
 
-/* ---- parameters ---- */
-
-static int parameter_u32(json_t *args, const char *name, uint32_t min, uint32_t max,
-                         uint32_t *out, struct err *e)
-{
-    json_t *v = json_object_get(args, name);
-
-    if (!v)
-        return 0;
-    if (json_integer_value(v) < min || json_integer_value(v) > max)
-        return err_set(e, -ERANGE, "migrate", "%s must be %u to %u, not %lld", name, min, max,
-                       (long long)json_integer_value(v));
-    *out = (uint32_t)json_integer_value(v);
-    return 0;
-}
+/* ---- parameters and capabilities ---- */
 
 int command_migrate_set_parameters(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
                                    struct err *e)
 {
     struct monitor *m = opaque;
-    struct godwit_params p = m->params;
-    json_t *bandwidth = json_object_get(args, "max-bandwidth");
-    int rc = parameter_u32(args, "downtime-limit", 1, 2000000, &p.downtime_limit_ms, e);
+    struct migrate_settings s = m->settings;
+    int rc = migrate_params_set(&s, args, e);
 
     if (rc == 0)
-        rc = parameter_u32(args, "multifd-channels", 1, GODWIT_LANES_MAX, &p.lanes, e);
+        monitor_set_settings(m, &s);
+    return rc;
+}
+
+int command_query_migrate_parameters(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                                     struct err *e)
+{
+    const struct monitor *m = opaque;
+
+    *ret = migrate_params_query(&m->settings);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int command_migrate_set_capabilities(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                                     struct err *e)
+{
+    struct monitor *m = opaque;
+    struct migrate_settings s = m->settings;
+    int rc = migrate_caps_set(&s, json_object_get(args, "capabilities"), false, e);
+
     if (rc == 0)
-        rc = parameter_u32(args, "link-timeout", 100, 3600000, &p.link_timeout_ms, e);
+        monitor_set_settings(m, &s);
+    return rc;
+}
+
+int command_query_migrate_capabilities(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                                       struct err *e)
+{
+    const struct monitor *m = opaque;
+
+    *ret = migrate_caps_query(&m->settings);
+    return *ret ? 0 : -ENOMEM;
+}
+
+/* ---- where the machine's cards are ---- */
+
+/* The parameters' schedule, but for what this command says. */
+static int announce_schedule(const struct migrate_settings *usual, json_t *args,
+                             struct virtio_announce *out, struct err *e)
+{
+    static const char *const names[][2] = {
+        {"initial", "announce-initial"},
+        {"max",     "announce-max"    },
+        {"rounds",  "announce-rounds" },
+        {"step",    "announce-step"   }
+    };
+    struct migrate_settings s = *usual;
+    json_t *given = json_object();
+    int rc = given ? 0 : -ENOMEM;
+
+    for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
+        json_t *v = json_object_get(args, names[i][0]);
+
+        if (v && json_object_set(given, names[i][1], v) != 0)
+            rc = -ENOMEM;
+    }
     if (rc == 0)
-        rc = parameter_u32(args, "ready-timeout", 100, 3600000, &p.ready_timeout_ms, e);
-    if (rc == 0)
-        rc = parameter_u32(args, "handover-timeout", 100, 3600000, &p.handover_timeout_ms, e);
-    if (rc != 0)
-        return rc;
-    if (bandwidth)
-        p.max_bandwidth = (uint64_t)json_integer_value(bandwidth);
-    m->params = p;
-    outgoing_params_changed(m);
-    incoming_params_changed(m);
+        rc = migrate_params_set(&s, given, e);
+    json_decref(given);
+    *out = s.announce;
+    return rc;
+}
+
+static int announce_check_cards(const struct vm *vm, json_t *names, struct err *e)
+{
+    json_t *name;
+    size_t i;
+
+    json_array_foreach(names, i, name)
+    {
+        if (!json_is_string(name))
+            return err_set(e, -EINVAL, STAGE, "interfaces must be a list of strings");
+        if (!announce_knows(vm, json_string_value(name)))
+            return err_set(e, -ENODEV, STAGE,
+                           "interfaces: no network card of this machine has id or netdev '%.60s'",
+                           json_string_value(name));
+    }
     return 0;
 }
 
-int command_query_migrate_parameters(void *opaque, struct qmp_call *c, json_t *args,
-                                     json_t **ret, struct err *e)
+int command_announce_self(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                          struct err *e)
 {
-    const struct godwit_params *p = &((struct monitor *)opaque)->params;
+    struct monitor *m = opaque;
+    json_t *names = json_object_get(args, "interfaces"), *name;
+    struct virtio_announce when;
+    size_t i;
+    int rc = monitor_check_mine(m, "announce", e);
 
-    *ret = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "downtime-limit",
-                     (json_int_t)p->downtime_limit_ms, "max-bandwidth",
-                     (json_int_t)p->max_bandwidth, "multifd-channels", (json_int_t)p->lanes,
-                     "link-timeout", (json_int_t)p->link_timeout_ms, "ready-timeout",
-                     (json_int_t)p->ready_timeout_ms, "handover-timeout",
-                     (json_int_t)p->handover_timeout_ms);
+    if (rc == 0)
+        rc = announce_schedule(&m->settings, args, &when, e);
+    if (rc == 0)
+        rc = announce_check_cards(m->vm, names, e);
+    if (rc != 0)
+        return rc;
+    if (!names)
+        announce_self(m->vm, &when);
+    json_array_foreach(names, i, name) announce_card(m->vm, json_string_value(name), &when);
     return 0;
 }

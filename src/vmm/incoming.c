@@ -174,7 +174,7 @@ static void incoming_run_on_loop(void *opaque)
     monitor_set_state(m, call->run ? RUNSTATE_RUNNING : RUNSTATE_PAUSED);
     if (call->run)
         monitor_event(m, "RESUME", NULL);
-    announce_self(m->vm);
+    announce_self(m->vm, &m->settings.announce);
     if (atomic_load(&m->requests))
         loop_post(m->loop, monitor_handle_requests, m);
 }
@@ -307,9 +307,9 @@ void incoming_params_changed(struct monitor *m)
         godwit_sink_set_params(m->incoming->sink, &m->params);
 }
 
-void incoming_stats(struct incoming *in, struct godwit_stats *out)
+void incoming_record(struct incoming *in, struct godwit_record *out)
 {
-    godwit_sink_stats(in->sink, out);
+    godwit_sink_record(in->sink, out);
 }
 
 void incoming_free(struct incoming *in)

@@ -19,7 +19,8 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e);
 /* A person's word, taken when it waits for one; what came of it is in query-migrate. */
 int incoming_resolve(struct monitor *m, bool run, struct err *e);
 void incoming_params_changed(struct monitor *m);
-void incoming_stats(struct incoming *in, struct godwit_stats *out);
+/* Large: keep it off the stack. */
+void incoming_record(struct incoming *in, struct godwit_record *out);
 /* Takes down a machine that never ran here and waits; that one was READY stays in the journal. NULL is
  * fine. */
 void incoming_free(struct incoming *in);

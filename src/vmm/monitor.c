@@ -60,7 +60,8 @@ int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e)
     memset(m, 0, sizeof(*m));
     m->options = o;
     m->state = o->incoming ? RUNSTATE_INMIGRATE : RUNSTATE_PRELAUNCH;
-    m->params = (struct godwit_params)GODWIT_PARAMS_DEFAULT;
+    migrate_settings_init(&m->settings);
+    migrate_settings_engine(&m->settings, &m->params);
     m->backends.kernel_fd = m->backends.initrd_fd = -1;
     m->mem_mount_fd = backing_mount(); /* without privileges: other memory will do */
     m->loop = loop_new();
@@ -124,6 +125,14 @@ void monitor_fini(struct monitor *m)
 }
 
 /* ---- state and events ---- */
+
+void monitor_set_settings(struct monitor *m, const struct migrate_settings *s)
+{
+    m->settings = *s;
+    migrate_settings_engine(s, &m->params);
+    outgoing_params_changed(m);
+    incoming_params_changed(m);
+}
 
 void monitor_set_state(struct monitor *m, enum runstate s)
 {
@@ -220,8 +229,7 @@ void monitor_handle_requests(void *monitor)
 
 /* ---- what clients ask ---- */
 
-/* The machine is here and nobody else is at it. */
-static int monitor_check_mine(const struct monitor *m, const char *verb, struct err *e)
+int monitor_check_mine(const struct monitor *m, const char *verb, struct err *e)
 {
     switch (m->state) {
     case RUNSTATE_INMIGRATE:

@@ -47,6 +47,8 @@ struct monitor {
 
     struct migrate_settings settings; /* as clients set them */
     struct godwit_params params;  /* the same for the engine: of the next or the running migration */
+    uint32_t progress;            /* the last that was told, of the migration progress_id */
+    char progress_id[GODWIT_ID_SIZE];
     struct outgoing *outgoing;    /* the last one, also after its end; NULL: none */
     struct incoming *incoming;
     struct dirtyrate *dirtyrate;   /* NULL: never asked for */
@@ -71,6 +73,9 @@ void monitor_event(struct monitor *m, const char *name, json_t *data);
 void monitor_request(void *monitor, enum vm_request what);
 /* Handles what waits, unless the machine is being handed over. */
 void monitor_handle_requests(void *monitor);
+
+/* 0 when there is a machine that is this monitor's to touch; else why `verb` cannot be. */
+int monitor_check_mine(const struct monitor *m, const char *verb, struct err *e);
 
 /* What clients ask. Each fails with a text while the machine is not this monitor's to touch. */
 int monitor_stop(struct monitor *m, struct err *e);

@@ -334,7 +334,7 @@ static uint64_t outgoing_state_cost(const struct vm *vm)
     return 2 * NS_PER_MS + vm->nvcpus * (300 * NS_PER_US);
 }
 
-static int outgoing_check_start(struct monitor *m, struct err *e)
+int outgoing_check_start(struct monitor *m, struct err *e)
 {
     if (m->quitting)
         return err_set(e, -ESHUTDOWN, "migrate", "this monitor is ending");
@@ -415,11 +415,9 @@ void outgoing_params_changed(struct monitor *m)
         godwit_source_set_params(m->outgoing->source, &m->params);
 }
 
-void outgoing_stats(struct outgoing *o, struct godwit_stats *out)
+void outgoing_record(struct outgoing *o, struct godwit_record *out)
 {
-    godwit_source_stats(o->source, out);
-    if (out->status == GODWIT_NONE)
-        out->status = GODWIT_SETUP; /* asked for: the engine's thread is about to say so itself */
+    godwit_source_record(o->source, out);
 }
 
 bool outgoing_is_active(struct outgoing *o)

@@ -15,6 +15,8 @@
 struct monitor;
 struct outgoing;
 
+/* 0: a machine could leave now; else why not. */
+int outgoing_check_start(struct monitor *m, struct err *e);
 /* Replaces m->outgoing (whose migration must have ended). */
 int outgoing_start(struct monitor *m, const char *uri, struct err *e);
 int outgoing_cancel(struct monitor *m, struct err *e);
@@ -23,7 +25,8 @@ void outgoing_guest_ended(struct monitor *m, const char *why);
 /* A person's word, taken when it waits for one; what came of it is in query-migrate. */
 int outgoing_resolve(struct monitor *m, bool run, struct err *e);
 void outgoing_params_changed(struct monitor *m);
-void outgoing_stats(struct outgoing *o, struct godwit_stats *out);
+/* Large: keep it off the stack. */
+void outgoing_record(struct outgoing *o, struct godwit_record *out);
 /* Not ended: also while unresolved. NULL: false */
 bool outgoing_is_active(struct outgoing *o);
 /* The handover is under way and will be decided soon: a quit waits for it. NULL: false */

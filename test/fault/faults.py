@@ -111,7 +111,8 @@ def wait_listening(target, timeout=10.0):
 
 def resolve(m, run):
     """A person's word; it is carried out soon."""
-    m.qmp.command("migrate-resolve", {"run": run})
+    is_source = "-incoming" not in m.argv
+    m.qmp.command("migrate-resolve", {"winner": "source" if run == is_source else "destination"})
     if run:
         m.wait_status("running")
 

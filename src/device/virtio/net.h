@@ -14,6 +14,7 @@
 
 #include "device/virtio/tap.h"
 #include "device/virtio/vdev.h"
+#include "device/virtio/virtio.h"
 
 #define NET_HEADER    12 /* struct virtio_net_hdr_v1 */
 #define NET_FRAME_MAX (NET_HEADER + 65536 + 64)
@@ -29,6 +30,7 @@ struct net {
     struct loop_fd *tap_watch;
     uint32_t tap_events; /* what tap_watch waits for */
     struct loop_timer *announce_timer;
+    struct virtio_announce announce;
     uint32_t announce_round;
     bool announce_waits; /* for the machine to run: it arrived paused */
 

@@ -2,7 +2,7 @@
  * After a move switches still send the machine's frames to its old place, until they see one from
  * its new one.  A guest that knows how is asked to announce its addresses (virtio 1.2, 5.1.6.5.4);
  * and because it takes its time, and others do not know how, a RARP request (RFC 903) with its
- * address goes out in its name at once.  Frames get lost while links come up: five rounds, ever
+ * address goes out in its name at once.  Frames get lost while links come up: several rounds, ever
  * further apart.  A machine that arrived paused answers nobody: its announcement waits until it
  * runs.
  */
@@ -14,9 +14,6 @@
 #include "base/log.h"
 #include "device/virtio/net.h"
 
-#define ROUNDS     5
-#define FIRST_MS   50
-#define STEP_MS    100
 #define FRAME_SIZE 60 /* the shortest, without checksum */
 
 static void put16(uint8_t *p, uint16_t v)
@@ -61,6 +58,14 @@ static void ask_guest(struct net *n)
     vdev_config_changed(&n->v);
 }
 
+/* Until the next round. */
+static uint64_t delay_ns(const struct virtio_announce *a, uint32_t round)
+{
+    uint64_t ms = a->initial_ms + (uint64_t)round * a->step_ms;
+
+    return (ms < a->max_ms ? ms : a->max_ms) * NS_PER_MS;
+}
+
 static void tick(void *opaque)
 {
     struct net *n = opaque;
@@ -76,9 +81,8 @@ static void tick(void *opaque)
     if (n->announce_waits)
         return;
     round = n->announce_round++;
-    if (round + 1 < ROUNDS)
-        loop_timer_set(n->announce_timer,
-                       clock_now_ns() + (FIRST_MS + round * STEP_MS) * NS_PER_MS);
+    if (n->announce_round < n->announce.rounds)
+        loop_timer_set(n->announce_timer, clock_now_ns() + delay_ns(&n->announce, round));
 }
 
 void net_announce_started(struct net *n)
@@ -87,22 +91,32 @@ void net_announce_started(struct net *n)
         tick(n);
 }
 
+struct asked {
+    struct net *n;
+    const struct virtio_announce *when;
+};
+
 static void begin(void *opaque)
 {
-    struct net *n = opaque;
+    const struct asked *a = opaque;
+    struct net *n = a->n;
 
     if (!n->announce_timer)
         n->announce_timer = loop_timer_new(n->v.loop, tick, n);
     if (!n->announce_timer)
         return;
+    n->announce = *a->when;
     n->announce_round = 0;
-    tick(n);
+    n->announce_waits = false;
+    loop_timer_cancel(n->announce_timer);
+    if (n->announce.rounds)
+        tick(n);
 }
 
-void virtio_net_announce(struct device *d)
+void virtio_net_announce(struct device *d, const struct virtio_announce *when)
 {
-    struct net *n = net_of(d);
+    struct asked a = {.n = net_of(d), .when = when};
 
-    if (n)
-        loop_call(n->v.loop, begin, n);
+    if (a.n)
+        loop_call(a.n->v.loop, begin, &a);
 }

@@ -37,9 +37,21 @@ int virtio_rng_new(const struct virtio_env *env, const char *id, struct virtio_d
                    struct err *e);
 void virtio_device_free(struct virtio_device *v); /* only when no transport owns it */
 
-/* After a move: asks a guest with VIRTIO_NET_F_GUEST_ANNOUNCE to announce itself; for one without,
- * sends RARP and gratuitous frames itself through the tap, several times (timer on the loop). */
-void virtio_net_announce(struct device *d);
+/* When a card announces itself: at once, then after initial_ms, and each time step_ms later than
+ * that, at most max_ms; `rounds` times in all. */
+struct virtio_announce {
+    uint32_t initial_ms, max_ms, rounds, step_ms;
+};
+
+#define VIRTIO_ANNOUNCE_DEFAULT                                                                    \
+    {                                                                                              \
+        .initial_ms = 50, .max_ms = 550, .rounds = 5, .step_ms = 100                               \
+    }
+
+/* After a move: asks a guest with VIRTIO_NET_F_GUEST_ANNOUNCE to announce itself, and sends RARP
+ * requests in its name through the tap (timer on the loop).  A device of another type is left alone.
+ * A second call begins anew. */
+void virtio_net_announce(struct device *d, const struct virtio_announce *when);
 
 int virtio_pci_new(struct virtio_device *v, struct pci_dev **out, struct err *e);
 int virtio_mmio_new(struct virtio_device *v, struct bus *mmio, uint64_t base, uint32_t gsi,

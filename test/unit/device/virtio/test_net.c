@@ -467,6 +467,8 @@ static uint8_t control(struct fixture *f, uint8_t class, uint8_t cmd)
     return p[8];
 }
 
+static const struct virtio_announce usual = VIRTIO_ANNOUNCE_DEFAULT;
+
 static void announces(void **state)
 {
     static const uint8_t head[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
@@ -474,7 +476,7 @@ static void announces(void **state)
     uint64_t start;
     FIXTURE;
 
-    virtio_net_announce(f->dev);
+    virtio_net_announce(f->dev, &usual);
     /* The guest is asked, and says that it has done so. */
     assert_int_equal(driver_config(&f->g, 6, 2), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
     assert_int_equal(control(f, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK),
@@ -504,7 +506,7 @@ static void announces_for_a_guest_that_cannot(void **state)
 
     probe(f, BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
     rig_run_ms(&f->rig, 5);
-    virtio_net_announce(f->dev);
+    virtio_net_announce(f->dev, &usual);
     assert_int_equal(driver_config(&f->g, 6, 2), VIRTIO_NET_S_LINK_UP);
     assert_int_equal(listen_for(f, ETH_P_RARP)->len, 60);
 }

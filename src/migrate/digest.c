@@ -109,15 +109,20 @@ uint64_t digest_blocks(const struct digest *d, uint32_t region)
     return (d->pages[region] + DIGEST_BLOCK_PAGES - 1) / DIGEST_BLOCK_PAGES;
 }
 
-uint64_t digest_block(const struct digest *d, uint32_t region, uint64_t block)
+uint64_t digest_sum(const struct digest *d, uint32_t region, uint64_t first, uint64_t n)
 {
-    uint64_t first = block * DIGEST_BLOCK_PAGES, end = first + DIGEST_BLOCK_PAGES, sum = 0;
+    uint64_t left = first < d->pages[region] ? d->pages[region] - first : 0, sum = 0;
 
-    if (end > d->pages[region])
-        end = d->pages[region];
-    for (uint64_t page = first; page < end; page++)
+    if (n > left)
+        n = left;
+    for (uint64_t page = first; page < first + n; page++)
         sum += mix(region, page, d->hashes[region][page]);
     return sum;
+}
+
+uint64_t digest_block(const struct digest *d, uint32_t region, uint64_t block)
+{
+    return digest_sum(d, region, block * DIGEST_BLOCK_PAGES, DIGEST_BLOCK_PAGES);
 }
 
 uint64_t digest_check(const struct digest *d, const struct godwit_region *r, uint64_t first,

@@ -40,7 +40,8 @@ uint64_t digest_root(struct digest *d);
 
 /* ---- where two digests differ ---- */
 uint64_t digest_blocks(const struct digest *d, uint32_t region);
-/* The sum over one block. */
+/* The sum over pages [first, first + n), the region's end at most; and over one block. */
+uint64_t digest_sum(const struct digest *d, uint32_t region, uint64_t first, uint64_t n);
 uint64_t digest_block(const struct digest *d, uint32_t region, uint64_t block);
 /* The first page in [first, first + n) of memory whose hash is not the table's; UINT64_MAX: none.
  * Every page is read, and reading a hole of a file fills it: leave out what was never touched, whose

@@ -11,7 +11,8 @@
 /* One attempt; the caller tries again. */
 #define ATTEMPT_NS (3 * NS_PER_S)
 
-static int reconnect(struct godwit_source *s, uint64_t deadline_ns, struct err *e)
+static int reconnect(struct godwit_source *s, const atomic_bool *cancel, uint64_t deadline_ns,
+                     struct err *e)
 {
     struct godwit_params p;
     struct channel *c;
@@ -21,8 +22,8 @@ static int reconnect(struct godwit_source *s, uint64_t deadline_ns, struct err *
 
     if (now >= deadline_ns)
         return err_set(e, -ETIMEDOUT, STAGE, "no time is left to reach %s", s->uri);
-    ret = address_connect(&s->address, (uint32_t)((deadline_ns - now) / NS_PER_MS) + 1, &s->hurry,
-                          &c, e);
+    ret = address_connect(&s->address, (uint32_t)((deadline_ns - now) / NS_PER_MS) + 1, cancel, &c,
+                          e);
     if (ret)
         return ret;
     source_params(s, &p);
@@ -53,16 +54,17 @@ static int judge_answer(const struct link_record *rec, struct err *e)
     }
 }
 
-int source_seek(struct godwit_source *s, uint64_t deadline_ns, struct link_record *rec,
-                struct err *e)
+int source_seek(struct godwit_source *s, const atomic_bool *cancel, uint64_t deadline_ns,
+                struct link_record *rec, struct err *e)
 {
     uint64_t attempt = clock_now_ns() + ATTEMPT_NS;
     int ret;
 
     if (deadline_ns < attempt)
         attempt = deadline_ns;
-    ret = reconnect(s, attempt, e);
-    while (!ret && !atomic_load(&s->hurry)) {
+    rec->type = 0;
+    ret = reconnect(s, cancel, attempt, e);
+    while (!ret && !atomic_load(cancel)) {
         ret = link_wait(&s->link, attempt, rec, e);
         if (ret == -ETIME)
             ret = err_set(e, -ETIMEDOUT, STAGE, "%s took the connection but says nothing", s->uri);

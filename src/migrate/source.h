@@ -17,11 +17,13 @@
 #include "godwit/migrate.h"
 #include "migrate/bell.h"
 #include "migrate/converge.h"
+#include "migrate/digest.h"
 #include "migrate/handover.h"
 #include "migrate/link.h"
 #include "migrate/pace.h"
 #include "migrate/sender.h"
 #include "migrate/stats.h"
+#include "stream/native/course.h"
 #include "stream/native/native.h"
 #include "transport/address.h"
 
@@ -61,7 +63,12 @@ struct godwit_source {
     uint64_t total; /* bytes of all regions */
     uint64_t sequence, rounds, synced_ns, stopped_ns, committed_ns;
     uint64_t passed; /* the mark up to which the destination has all pages, by its own word */
-    struct digest *digest; /* NULL: off */
+    struct digest *digest; /* &hashes; NULL: off */
+    struct digest hashes;
+    uint64_t paused_ns; /* when the last vCPU had stopped (godwit_stopped) */
+    uint64_t ready_ns;  /* when READY was heard */
+    uint64_t own_ns;    /* the blackout up to COMMIT, as this side knows it */
+    bool offered;    /* MANIFEST was sent: from here on a cut link is sought again */
     bool tracking;   /* dirty_start was called */
     bool intent;     /* journaled */
     bool state_sent; /* the destination may become READY */
@@ -70,6 +77,8 @@ struct godwit_source {
 
 /* source_setup.c: hello, manifest, lanes. */
 int source_setup(struct godwit_source *s, struct err *e);
+/* source_lanes.c: opens the lanes; have: what the destination has after a cut, NULL: the beginning. */
+int source_lanes(struct godwit_source *s, const struct native_resume *have, struct err *e);
 /* source_precopy.c: rounds, until the model says stop. */
 int source_precopy(struct godwit_source *s, struct err *e);
 /* ORs what is dirty into the lanes' bitmaps; *pages: bits set now. */
@@ -96,6 +105,8 @@ int source_wait_lanes(struct godwit_source *s, struct err *e);
 int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err *e);
 /* Waits for a moment, listening. */
 int source_pause(struct godwit_source *s, uint64_t ns, struct err *e);
+/* Before a link is given up: the destination may have said why.  Its error, now e, or 0. */
+int source_last_words(struct godwit_source *s, struct err *e);
 /* After a failure: the reason that counts (a person's, the destination's, then e itself). */
 void source_blame(struct godwit_source *s, int code, struct err *e);
 /* Sends one of the handover's words. */
@@ -118,16 +129,20 @@ int source_rehearse(struct godwit_source *s, uint64_t *stop_ns, uint64_t *save_n
  * reason for giving up, in e. */
 int source_reconnect(struct godwit_source *s, int code, struct err *e);
 
-/* source_verify.c: after READY's digest, and after the handover, outside of the blackout. */
-int source_send_digest(struct godwit_source *s, struct err *e); /* once the last job is done */
+/* source_digest.c: once the last job is done, says what memory should be there. */
+int source_send_digest(struct godwit_source *s, struct err *e);
+/* The destination answered that it is another: finds the page, which is the error. */
+int source_find_difference(struct godwit_source *s, uint64_t deadline_ns, struct err *e);
+/* source_verify.c: after the handover, outside of the blackout: the second look. */
 void source_verify(struct godwit_source *s);
 
 /* ---- seek.c --- */
 
-/* Connects anew and says which migration it is about. 0: the link is up; WELCOME was heard and the
- * word can be said. 1: the destination knew the answer already: *rec is it. -ENOENT: somebody
- * answered who does not know this migration. */
-int source_seek(struct godwit_source *s, uint64_t deadline_ns, struct link_record *rec,
-                struct err *e);
+/* Connects anew and says which migration it is about; *cancel ends that. 0: the link is up; WELCOME
+ * was heard and the word can be said. 1: the destination knew the answer already: *rec is it.
+ * -ENOENT: somebody answered who does not know this migration.  With any other failure rec->type
+ * tells whether the destination said it (NATIVE_ERROR, ...) or the link (0). */
+int source_seek(struct godwit_source *s, const atomic_bool *cancel, uint64_t deadline_ns,
+                struct link_record *rec, struct err *e);
 
 #endif

@@ -169,7 +169,7 @@ static int speak_again(struct godwit_source *s, struct err *e)
 {
     uint64_t deadline = clock_now_ns() + 10 * NS_PER_S;
     struct link_record rec;
-    int ret = source_seek(s, deadline, &rec, e);
+    int ret = source_seek(s, &s->hurry, deadline, &rec, e);
 
     if (ret > 0)
         ret = heed_record(s, &rec, e);

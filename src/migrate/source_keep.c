@@ -50,7 +50,7 @@ static int hear_answer(struct godwit_source *s, uint64_t deadline)
 static int tell_again(struct godwit_source *s, const char *why, uint64_t deadline, struct err *e)
 {
     struct link_record rec;
-    int ret = source_seek(s, deadline, &rec, e);
+    int ret = source_seek(s, &s->hurry, deadline, &rec, e);
 
     if (ret > 0)
         return heed(s, &rec);

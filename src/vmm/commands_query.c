@@ -108,8 +108,9 @@ int command_query_block(void *opaque, struct qmp_call *c, json_t *args, json_t *
 
 int command_query_events(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
 {
-    static const char *const events[] = {"STOP",      "RESUME",    "SHUTDOWN",      "RESET",
-                                         "POWERDOWN", "MIGRATION", "MIGRATION_PASS"};
+    static const char *const events[] = {
+        "STOP",      "RESUME",         "SHUTDOWN",           "RESET",             "POWERDOWN",
+        "MIGRATION", "MIGRATION_PASS", "MIGRATION_DECISION", "MIGRATION_VERIFIED"};
 
     *ret = json_array();
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

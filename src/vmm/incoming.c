@@ -247,7 +247,7 @@ static void incoming_event(void *opaque, enum godwit_event_kind kind,
     struct incoming *in = opaque;
 
     if (kind != GODWIT_EVENT_ROUND) /* passes are the source's to tell */
-        migration_event_post(in->m, kind, stats, incoming_status_changed);
+        migration_event_post(in->m, false, kind, stats, incoming_status_changed);
 }
 
 static const struct godwit_sink_ops incoming_ops = {

@@ -49,6 +49,8 @@ struct monitor {
     struct godwit_params params;  /* the same for the engine: of the next or the running migration */
     uint32_t progress;            /* the last that was told, of the migration progress_id */
     char progress_id[GODWIT_ID_SIZE];
+    uint32_t decisions_told;      /* MIGRATION_DECISION events sent, of the migration decisions_id */
+    char decisions_id[GODWIT_ID_SIZE];
     struct outgoing *outgoing;    /* the last one, also after its end; NULL: none */
     struct incoming *incoming;
     struct dirtyrate *dirtyrate;   /* NULL: never asked for */

@@ -292,7 +292,7 @@ static void outgoing_event(void *opaque, enum godwit_event_kind kind,
 {
     struct outgoing *o = opaque;
 
-    migration_event_post(o->m, kind, stats, outgoing_status_changed);
+    migration_event_post(o->m, true, kind, stats, outgoing_status_changed);
 }
 
 static const struct godwit_source_ops outgoing_ops = {

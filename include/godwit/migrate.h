@@ -333,6 +333,8 @@ struct godwit_source_config {
     void *opaque;
     const char *uri; /* tcp:HOST:PORT, unix:PATH, fd:NUMBER (taken over) or file:PATH */
     const struct godwit_tls *tls; /* NULL: in the clear; must outlive the source */
+    const char *tls_hostname; /* X509: the name or address that the destination's certificate must be
+                                 for; NULL or "": the URI's host */
     const struct godwit_region *regions;
     uint32_t nregions;
     uint32_t nvcpus;

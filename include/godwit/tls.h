@@ -17,18 +17,19 @@ enum godwit_tls_kind {
     GODWIT_TLS_PSK,  /* keys.psk: lines of NAME:HEX, as psktool writes them */
 };
 
+/* For whom a destination's certificate must be is said for each migration:
+ * godwit_source_config.tls_hostname. */
 struct godwit_tls_config {
     enum godwit_tls_kind kind;
     const char *dir;      /* the folder; everything is read now, none of it later */
     bool is_server;       /* destination */
-    const char *hostname; /* source, X509: the name or address the certificate must be for; NULL: the
-                             host of the URI */
     const char *username; /* source, PSK: whose line of keys.psk; NULL: "qemu", as there */
     bool verify_peer;     /* X509: false is for tests of what happens then; default must be true */
 };
 
 /* 0, or -errno with which file, what is wrong with it and what to do: missing, unreadable, expired,
- * not yet valid, a key that does not fit, a key file that others can read. */
+ * not yet valid, not signed by ca-cert.pem, a key that does not fit, a key file that others can
+ * read.  Any thread; what it gives may be used by many migrations at once. */
 int godwit_tls_new(const struct godwit_tls_config *config, struct godwit_tls **out, struct err *e);
 void godwit_tls_free(struct godwit_tls *tls); /* NULL is fine; nobody uses it any more */
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,17 +13,20 @@
 #include "migrate/thread.h"
 #include "migrate/wait.h"
 #include "stream/native/words.h"
+#include "transport/tls.h"
 #include "wire/record.h"
 
 #define CALLERS_MAX       64
 #define HELLO_DEADLINE_NS (5 * NS_PER_S)
 #define WRITE_TIMEOUT_MS  1000
+#define LEAVE_NS          NS_PER_S
 #define HELLO_MAX         272U /* header, and the longest hello of any version, padded */
 /* Out of descriptors: look again a little later. */
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS)
 
 struct caller {
     struct channel *channel; /* NULL: free */
+    bool leaving;            /* it has heard why not, and is waited for only to have read it */
     uint64_t deadline_ns;
     size_t got;
     uint8_t hello[HELLO_MAX];
@@ -54,6 +58,62 @@ static void dismiss(struct caller *c)
 {
     channel_free(c->channel);
     c->channel = NULL;
+}
+
+/* Closing with bytes unread would take back what was said last: they are read until the caller has
+ * gone, for a while. */
+static void let_leave(struct caller *c)
+{
+    shutdown(c->channel->fd, SHUT_WR);
+    c->leaving = true;
+    c->deadline_ns = clock_now_ns() + LEAVE_NS;
+}
+
+static void see_off(struct caller *c)
+{
+    uint8_t waste[4096];
+    struct iovec iov = {.iov_base = waste, .iov_len = sizeof(waste)};
+    ssize_t n = c->channel->ops->readv(c->channel, &iov, 1);
+
+    if (n <= 0 && n != -EAGAIN)
+        dismiss(c);
+}
+
+static void say_tls(struct channel *c)
+{
+    struct err e = ERR_INIT;
+    struct buf b;
+
+    err_set(&e, -EPROTONOSUPPORT, "hello",
+            "this destination wants TLS: set tls-creds at the source");
+    buf_init(&b, 0);
+    channel_set_timeout(c, WRITE_TIMEOUT_MS);
+    if (!native_error_encode(&b, &e))
+        channel_write(c, b.data, b.len, NULL);
+    buf_fini(&b);
+}
+
+/* A TLS handshake that failed has its alert sent; who talks in the clear is told in the clear. */
+static void turn_away(struct caller *c, const struct err *why)
+{
+    bool plain = channel_tls_is_plain(c->channel);
+
+    log_warn("migrate", "refused %s: %s", c->channel->peer, why->text);
+    c->channel = channel_tls_strip(c->channel);
+    if (plain)
+        say_tls(c->channel);
+    let_leave(c);
+}
+
+/* It ended, or broke. */
+static void give_up(struct caller *c)
+{
+    struct err why = ERR_INIT;
+
+    if (channel_why(c->channel, &why))
+        turn_away(c, &why);
+    else
+        dismiss(c);
 }
 
 /* A whole hello is there. */
@@ -94,6 +154,16 @@ static size_t wanted(const struct caller *c, struct record_header *h)
     return all <= HELLO_MAX ? all : 0;
 }
 
+static void dismiss_stranger(struct caller *c)
+{
+    static const uint8_t tls_hello[] = {0x16, 0x03}; /* RFC 8446, 5.1 */
+
+    if (!memcmp(c->hello, tls_hello, sizeof(tls_hello)))
+        log_warn("migrate", "refused %s: it speaks TLS, and this destination has no tls-creds",
+                 c->channel->peer);
+    dismiss(c);
+}
+
 static void listen_to(struct door *d, struct caller *c)
 {
     struct record_header h = {.type = 0};
@@ -104,7 +174,7 @@ static void listen_to(struct door *d, struct caller *c)
     if (n == -EAGAIN)
         return;
     if (n <= 0) {
-        dismiss(c);
+        give_up(c);
         return;
     }
     c->got += (size_t)n;
@@ -112,9 +182,21 @@ static void listen_to(struct door *d, struct caller *c)
         return;
     want = wanted(c, &h);
     if (want == 0)
-        dismiss(c);
+        dismiss_stranger(c);
     else if (c->got == want)
         judge(d, c, &h);
+}
+
+/* More than one read: TLS takes in what the descriptor then has no more. */
+static void hear(struct door *d, struct caller *c)
+{
+    if (c->leaving) {
+        see_off(c);
+        return;
+    }
+    do
+        listen_to(d, c);
+    while (c->channel && !c->leaving && c->channel->more);
 }
 
 /* A free place, or that of whoever has been silent longest. */
@@ -145,6 +227,7 @@ static void let_in(struct door *d)
     }
     c = make_room(d);
     c->channel = channel;
+    c->leaving = false;
     c->got = 0;
     c->deadline_ns = clock_now_ns() + HELLO_DEADLINE_NS;
 }
@@ -185,7 +268,7 @@ static void wait_and_serve(struct door *d)
             bell_clear(&d->bell);
         for (unsigned i = 0; i < n; i++)
             if (p[2 + i].revents)
-                listen_to(d, who[i]);
+                hear(d, who[i]);
         if (p[1].revents)
             let_in(d);
     }

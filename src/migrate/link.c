@@ -88,6 +88,13 @@ static int wait_writable(struct link *l, uint64_t deadline)
     }
 }
 
+static int broken_write(struct link *l, ssize_t n, struct err *e)
+{
+    int ret = channel_why(l->channel, e);
+
+    return ret ? ret : err_set_errno(e, (int)n, STAGE, "writing to %s", l->channel->peer);
+}
+
 static int write_all(struct link *l, const uint8_t *data, size_t len, struct err *e)
 {
     while (len > 0) {
@@ -102,7 +109,7 @@ static int write_all(struct link *l, const uint8_t *data, size_t len, struct err
                 continue;
         }
         if (n < 0)
-            return err_set_errno(e, (int)n, STAGE, "writing to %s", l->channel->peer);
+            return broken_write(l, n, e);
         count(l, (size_t)n);
         data += n;
         len -= (size_t)n;
@@ -166,6 +173,10 @@ void link_nudge(struct link *l)
 
 static int broken_off(struct link *l, ssize_t n, struct err *e)
 {
+    int ret = channel_why(l->channel, e);
+
+    if (ret)
+        return ret;
     if (n == 0 || n == -EPIPE)
         return err_set(e, -EPIPE, STAGE, "%s closed the connection", l->channel->peer);
     return err_set_errno(e, (int)n, STAGE, "reading from %s", l->channel->peer);
@@ -291,6 +302,15 @@ static int do_duty(struct link *l, struct err *e)
                    l->channel->peer, l->timeout_ms);
 }
 
+/* Waits for the link or the bell; bytes may be there that the descriptor does not know of. */
+static int wait_either(struct link *l, struct pollfd *p, uint64_t deadline)
+{
+    if (!l->channel->more)
+        return wait_poll(p, 2, deadline);
+    poll(p, 2, 0);
+    return 0;
+}
+
 int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, struct err *e)
 {
     struct pollfd p[2] = {
@@ -302,7 +322,7 @@ int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, str
     for (;;) {
         if (stopped(l))
             return err_set(e, -ECANCELED, STAGE, "canceled");
-        ret = wait_poll(p, 2, wait_earlier(deadline_ns, duty_ns(l)));
+        ret = wait_either(l, p, wait_earlier(deadline_ns, duty_ns(l)));
         if (!ret && p[1].revents) {
             bell_clear(l->bell);
             return 0;
@@ -326,7 +346,7 @@ bool link_has_input(const struct link *l)
 {
     struct pollfd p = {.fd = l->channel ? l->channel->fd : -1, .events = POLLIN};
 
-    return poll(&p, 1, 0) == 1;
+    return (l->channel && l->channel->more) || poll(&p, 1, 0) == 1;
 }
 
 void link_farewell(struct link *l, uint32_t patience_ms)
@@ -336,7 +356,7 @@ void link_farewell(struct link *l, uint32_t patience_ms)
     uint8_t waste[4096];
     struct iovec iov = {.iov_base = waste, .iov_len = sizeof(waste)};
 
-    while (l->channel && !wait_poll(&p, 1, deadline)) {
+    while (l->channel && (l->channel->more || !wait_poll(&p, 1, deadline))) {
         ssize_t n = l->channel->ops->readv(l->channel, &iov, 1);
 
         if (n <= 0 && n != -EAGAIN)

@@ -22,8 +22,8 @@ static int reconnect(struct godwit_source *s, const atomic_bool *cancel, uint64_
 
     if (now >= deadline_ns)
         return err_set(e, -ETIMEDOUT, STAGE, "no time is left to reach %s", s->uri);
-    ret = address_connect(&s->address, (uint32_t)((deadline_ns - now) / NS_PER_MS) + 1, cancel, &c,
-                          e);
+    ret =
+        dialer_connect(&s->dialer, (uint32_t)((deadline_ns - now) / NS_PER_MS) + 1, cancel, &c, e);
     if (ret)
         return ret;
     source_params(s, &p);

@@ -202,6 +202,7 @@ int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sin
         free(s);
         return ret;
     }
+    s->listener.tls = config->tls;
     ret = init_parts(s, e);
     if (!ret)
         ret = start_threads(s, e);

@@ -79,6 +79,7 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
                         struct err *e)
 {
     struct godwit_source *s = calloc(1, sizeof(*s));
+    struct address address;
     int ret;
 
     if (!s)
@@ -87,14 +88,16 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
     s->params = config->params;
     ret = check_regions(config, &s->total, e);
     if (!ret)
-        ret = address_parse(config->uri, &s->address, e);
+        ret = address_parse(config->uri, &address, e);
+    if (!ret)
+        ret = dialer_init(&s->dialer, &address, config->tls, config->tls_hostname, e);
     if (ret) {
         free(s);
         return ret;
     }
     memcpy(s->regions, config->regions, config->nregions * sizeof(s->regions[0]));
     s->config.regions = s->regions;
-    address_format(&s->address, s->uri, sizeof(s->uri));
+    address_format(&address, s->uri, sizeof(s->uri));
     s->config.uri = s->uri;
     ret = init_parts(s, e);
     if (!ret) {

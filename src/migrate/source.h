@@ -25,14 +25,14 @@
 #include "migrate/stats.h"
 #include "stream/native/course.h"
 #include "stream/native/native.h"
-#include "transport/address.h"
+#include "transport/dial.h"
 
 enum source_word { WORD_NONE, WORD_RUN, WORD_DROP };
 
 struct godwit_source {
     struct godwit_source_config config; /* regions points to `regions` */
     struct godwit_region regions[GODWIT_REGIONS_MAX];
-    struct address address;
+    struct dialer dialer;
     char uri[384]; /* for messages and the journal */
     uint8_t token[GODWIT_TOKEN_SIZE];
     pthread_t thread;

@@ -41,7 +41,7 @@ static int connect_channel(struct godwit_source *s, struct channel **out, struct
     struct godwit_params p;
 
     source_params(s, &p);
-    return address_connect(&s->address, p.link_timeout_ms, &s->stop, out, e);
+    return dialer_connect(&s->dialer, p.link_timeout_ms, &s->stop, out, e);
 }
 
 static int say_hello(struct link *l, enum native_role role, uint32_t index, const uint8_t *token,

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "godwit/tls.h"
 #include "transport/channel.h"
 
 enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
@@ -37,8 +38,10 @@ int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_b
  * refused. */
 struct listener {
     int fd;
-    struct address address; /* with the real port */
-    dev_t dev;              /* unix: the socket file that listener_open made */
+    struct address address;       /* with the real port */
+    const struct godwit_tls *tls; /* the owner's to set after listener_open: channels it gives out
+                                     are TLS, their handshake still to come (tls.h) */
+    dev_t dev;                    /* unix: the socket file that listener_open made */
     ino_t ino;
 };
 

@@ -27,9 +27,12 @@ static int advance(struct iovec **iov, int n, size_t moved)
     return n;
 }
 
-static int describe(const struct channel *c, ssize_t ret, const char *verb, uint64_t bytes,
-                    struct err *e)
+static int describe(struct channel *c, ssize_t ret, const char *verb, uint64_t bytes, struct err *e)
 {
+    int code = channel_why(c, e);
+
+    if (code)
+        return code;
     if (ret == 0 || ret == -EPIPE)
         return err_set(e, -EPIPE, STAGE,
                        "%s %s: the peer closed the connection after %" PRIu64 " bytes", verb,
@@ -131,6 +134,11 @@ void channel_set_timeout(struct channel *c, uint32_t timeout_ms)
 void channel_shutdown(struct channel *c)
 {
     c->ops->shutdown(c);
+}
+
+int channel_why(struct channel *c, struct err *e)
+{
+    return c->ops->why ? c->ops->why(c, e) : 0;
 }
 
 void channel_free(struct channel *c)

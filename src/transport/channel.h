@@ -18,12 +18,15 @@
 struct channel;
 
 struct channel_ops {
-    const char *name; /* "tcp", "unix" */
+    const char *name; /* "tcp", "unix", "tls" */
     /* Move some bytes without waiting: bytes moved (may be short), 0 at end of stream (readv), or
      * -errno, -EAGAIN when nothing can move now.  Waiting is done by channel_* or by whoever polls
      * channel.fd itself. */
     ssize_t (*readv)(struct channel *c, const struct iovec *iov, int n);
     ssize_t (*writev)(struct channel *c, const struct iovec *iov, int n);
+    /* What broke it, where the transport knows more than an errno: fills e and returns its code; 0:
+     * nothing to add.  May be NULL. */
+    int (*why)(struct channel *c, struct err *e);
     /* timeout_ms has changed; may be NULL. */
     void (*set_timeout)(struct channel *c);
     void (*shutdown)(struct channel *c);
@@ -32,7 +35,9 @@ struct channel_ops {
 
 struct channel {
     const struct channel_ops *ops;
-    int fd;                       /* non-blocking; poll it before ops->readv or ops->writev */
+    int fd;                       /* non-blocking; poll it before ops->readv or ops->writev, but: */
+    bool more;                    /* bytes may wait above the descriptor: call ops->readv without
+                                     polling, until it says -EAGAIN. The reader's. */
     uint64_t bytes_in, bytes_out; /* only touched by the reader (writer) thread */
     uint32_t timeout_ms;
     char peer[128]; /* for messages: "tcp:192.0.2.7:4446" */
@@ -51,6 +56,8 @@ void channel_set_timeout(struct channel *c, uint32_t timeout_ms);
 /* Any thread: makes current and later reads and writes fail with -ECANCELED. */
 void channel_shutdown(struct channel *c);
 void channel_free(struct channel *c); /* NULL is fine */
+/* After a failure of ops->readv or ops->writev: as ops->why. */
+int channel_why(struct channel *c, struct err *e);
 
 /* A connected stream socket (owned from now on, closed on failure) as a channel that never times
  * out; the transport follows from the socket's family.  NULL: errno. */

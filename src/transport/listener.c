@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "transport/resolve.h"
+#include "transport/tls.h"
 
 #define STAGE           "listen"
 #define BACKLOG         128
@@ -243,6 +244,7 @@ static int accept_within(int fd, uint32_t timeout_ms)
 int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e)
 {
     int fd = accept_within(l->fd, timeout_ms);
+    struct channel *c;
     char name[384], peer[384];
 
     address_format(&l->address, name, sizeof(name));
@@ -251,8 +253,13 @@ int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **ou
     if (fd < 0)
         return err_set_errno(e, fd, STAGE, "accepting on %s", name);
     describe_peer(l, fd, peer, sizeof(peer));
-    *out = channel_from_fd(fd, peer);
-    return *out ? 0 : err_set_errno(e, -errno, STAGE, "accepting on %s", name);
+    c = channel_from_fd(fd, peer);
+    if (!c)
+        return err_set_errno(e, -errno, STAGE, "accepting on %s", name);
+    if (l->tls)
+        return channel_tls_server(c, l->tls, out, e);
+    *out = c;
+    return 0;
 }
 
 void listener_close(struct listener *l)

@@ -2,7 +2,7 @@
 
 #include <isa-l/mem_routines.h>
 
-_Static_assert(BATCH_PAGES <= NATIVE_PAGES_DATA_MAX, "a batch fits a record");
+_Static_assert(BATCH_PAGES_MAX <= NATIVE_PAGES_DATA_MAX, "a batch fits a record");
 _Static_assert(GODWIT_PAGE_SIZE == NATIVE_PAGE_SIZE, "pages of the interface and of the stream");
 
 void batch_begin(struct batch *b, const struct godwit_region *region)
@@ -12,6 +12,10 @@ void batch_begin(struct batch *b, const struct godwit_region *region)
     b->data_pages = 0;
     b->zero_pages = 0;
     b->niov = 1;
+    b->digested = false;
+    b->hashed = 0;
+    b->hash_run = 0;
+    b->hash_page = 0;
 }
 
 static uint8_t *page_at(const struct batch *b, uint64_t page)
@@ -66,9 +70,20 @@ static bool add(struct batch *b, uint64_t page)
     return true;
 }
 
+/* It has enough, and this page begins another block. */
+static bool is_full(const struct batch *b, uint64_t page)
+{
+    const struct native_run *last;
+
+    if (b->data_pages < BATCH_PAGES)
+        return false;
+    last = &b->runs[b->nruns - 1];
+    return page / BATCH_BLOCK_PAGES != (last->first + last->count - 1) / BATCH_BLOCK_PAGES;
+}
+
 uint64_t batch_scan(struct batch *b, uint64_t first, uint64_t end)
 {
-    while (first < end && b->data_pages < BATCH_PAGES && add(b, first))
+    while (first < end && !is_full(b, first) && add(b, first))
         first++;
     return first;
 }
@@ -77,7 +92,42 @@ size_t batch_seal(struct batch *b)
 {
     uint32_t id = b->region->id;
 
-    b->iov[0].iov_base = b->head;
-    b->iov[0].iov_len = native_pages_encode(b->head, id, b->runs, b->nruns);
-    return b->iov[0].iov_len + (size_t)b->data_pages * GODWIT_PAGE_SIZE;
+    b->head_len = native_pages_encode(b->head, id, b->runs, b->nruns);
+    b->iov[0] = (struct iovec){.iov_base = b->head, .iov_len = b->head_len};
+    return b->head_len + (size_t)b->data_pages * GODWIT_PAGE_SIZE;
+}
+
+static uint64_t digest_zeros(const struct batch *b, struct digest *d)
+{
+    uint64_t change = 0;
+
+    for (uint32_t i = 0; i < b->nruns; i++)
+        for (uint32_t n = 0; b->runs[i].kind == NATIVE_RUN_ZERO && n < b->runs[i].count; n++)
+            change += digest_set(d, b->region->id, b->runs[i].first + n, 0);
+    return change;
+}
+
+uint64_t batch_digest(struct batch *b, struct digest *d, size_t bytes)
+{
+    size_t head = b->head_len, data = bytes > head ? bytes - head : 0;
+    uint32_t until = (uint32_t)((data + GODWIT_PAGE_SIZE - 1) / GODWIT_PAGE_SIZE);
+    uint64_t change = 0;
+
+    if (!b->digested && b->zero_pages)
+        change = digest_zeros(b, d);
+    b->digested = true;
+    while (b->hashed < until) {
+        const struct native_run *run = &b->runs[b->hash_run];
+        uint64_t page = run->first + b->hash_page;
+
+        if (run->kind != NATIVE_RUN_DATA || b->hash_page == run->count) {
+            b->hash_run++;
+            b->hash_page = 0;
+            continue;
+        }
+        change += digest_set(d, b->region->id, page, digest_hash(page_at(b, page)));
+        b->hash_page++;
+        b->hashed++;
+    }
+    return change;
 }

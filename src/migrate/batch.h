@@ -1,6 +1,9 @@
 /*
  * One PAGES record in the making: pages of one region, told zero from data, gathered as runs and as
  * the iovec that sends them straight from guest memory.  Allocates nothing; belongs to one lane.
+ *
+ * A record ends at the border of a 2 MiB block where it can, so that the destination sees of each
+ * block how much of it there is before it writes any (dense in godwit/migrate.h).
  */
 #ifndef GODWIT_MIGRATE_BATCH_H
 #define GODWIT_MIGRATE_BATCH_H
@@ -10,10 +13,13 @@
 #include <sys/uio.h>
 
 #include "godwit/migrate.h"
+#include "migrate/digest.h"
 #include "stream/native/pages.h"
 
-/* 2 MiB: long enough for the channel, short enough for the caches and for a change of pace. */
-#define BATCH_PAGES 512U
+#define BATCH_BLOCK_PAGES 512U
+/* From here on a batch is full at the next border; 2 MiB are long enough for the channel. */
+#define BATCH_PAGES     BATCH_BLOCK_PAGES
+#define BATCH_PAGES_MAX (BATCH_PAGES + BATCH_BLOCK_PAGES - 1)
 
 struct batch {
     const struct godwit_region *region;
@@ -22,6 +28,9 @@ struct batch {
     struct native_run runs[NATIVE_RUNS_MAX];
     struct iovec iov[1 + NATIVE_RUNS_MAX]; /* [0]: the head */
     int niov;
+    size_t head_len;
+    bool digested;                        /* zero pages are in the digest, and */
+    uint32_t hashed, hash_run, hash_page; /* so many data pages; the next one's run, and place */
     uint8_t head[NATIVE_PAGES_HEAD_MAX];
 };
 
@@ -34,5 +43,8 @@ static inline bool batch_empty(const struct batch *b)
 }
 /* Writes the head; iov[0..niov) is then the record. Returns its bytes. */
 size_t batch_seal(struct batch *b);
+/* Hashes the data pages that the first `bytes` of the sealed record touch, as far as that was not
+ * done before, and with the first call all zero pages.  What changes in the digest's root. */
+uint64_t batch_digest(struct batch *b, struct digest *d, size_t bytes);
 
 #endif

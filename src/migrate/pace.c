@@ -5,10 +5,10 @@
 
 #include "base/clock.h"
 
-#define SLICES_PER_S 50         /* 20 ms each */
-#define SLICE_MIN    1024U      /* at very low rates: no system call for every few bytes */
-#define SLICE_FREE   (1U << 20) /* without a limit: what may be under way when one is set */
-#define NAP_MAX_NS   (20 * NS_PER_MS)
+#define SLICE_S    0.010
+#define SAVED_S    0.030
+#define SLICE_FREE (1U << 20) /* without a limit: what may be under way when one is set */
+#define NAP_MAX_NS (20 * NS_PER_MS)
 
 int pace_init(struct pace *p, uint64_t rate)
 {
@@ -35,41 +35,76 @@ void pace_fini(struct pace *p)
     pthread_mutex_destroy(&p->lock);
 }
 
+/* ---- the arithmetic ------------------------------------------------------------------------- */
+
+/* What was owed, or saved, was so at the old rate: it is the same time at the new one, not the same
+ * bytes. */
+void pace_change(struct pace *p, uint64_t rate, uint64_t now_ns)
+{
+    double before = (double)atomic_load(&p->rate);
+
+    if (before > 0 && rate > 0)
+        p->tokens *= (double)rate / before;
+    else
+        p->tokens = 0;
+    atomic_store(&p->rate, rate);
+    p->filled_ns = now_ns;
+}
+
+size_t pace_ask(struct pace *p, size_t want, uint64_t now_ns, uint64_t *wait_ns)
+{
+    double rate = (double)atomic_load(&p->rate), slice = rate * SLICE_S;
+    size_t got;
+
+    if (rate == 0)
+        return want < SLICE_FREE ? want : SLICE_FREE;
+    p->tokens += rate * (double)(now_ns - p->filled_ns) / (double)NS_PER_S;
+    p->filled_ns = now_ns;
+    if (p->tokens > rate * SAVED_S)
+        p->tokens = rate * SAVED_S > 1 ? rate * SAVED_S : 1;
+    if (p->tokens < 1) {
+        *wait_ns = (uint64_t)((1.0 - p->tokens) / rate * (double)NS_PER_S) + 1;
+        return 0;
+    }
+    got = (double)want < slice ? want : (size_t)slice;
+    got = got < 1 ? 1 : got;
+    p->tokens -= (double)got;
+    return got;
+}
+
+/* ---- its users ------------------------------------------------------------------------------ */
+
 void pace_set_rate(struct pace *p, uint64_t rate)
 {
     pthread_mutex_lock(&p->lock);
     if (atomic_load(&p->rate) != rate) {
-        atomic_store(&p->rate, rate);
-        p->tokens = 0;
-        p->filled_ns = clock_now_ns();
+        pace_change(p, rate, clock_now_ns());
         pthread_cond_broadcast(&p->changed);
     }
     pthread_mutex_unlock(&p->lock);
 }
 
-void pace_stop(struct pace *p)
+static void set_stopped(struct pace *p, bool stopped)
 {
     pthread_mutex_lock(&p->lock);
-    p->stopped = true;
+    p->stopped = stopped;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }
 
-/* Tokens that came since the last look; no more are saved up than one slice. */
-static void fill(struct pace *p, double rate, double slice)
+void pace_stop(struct pace *p)
 {
-    uint64_t now = clock_now_ns();
-
-    p->tokens += rate * (double)(now - p->filled_ns) / (double)NS_PER_S;
-    p->filled_ns = now;
-    if (p->tokens > slice)
-        p->tokens = slice;
+    set_stopped(p, true);
 }
 
-static void nap(struct pace *p, double rate)
+void pace_restart(struct pace *p)
 {
-    double wait = (1.0 - p->tokens) / rate * (double)NS_PER_S;
-    uint64_t at = clock_now_ns() + (wait < (double)NAP_MAX_NS ? (uint64_t)wait : NAP_MAX_NS);
+    set_stopped(p, false);
+}
+
+static void nap(struct pace *p, uint64_t now, uint64_t wait)
+{
+    uint64_t at = now + (wait < NAP_MAX_NS ? wait : NAP_MAX_NS);
     struct timespec ts = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
 
     pthread_cond_timedwait(&p->changed, &p->lock, &ts);
@@ -77,27 +112,19 @@ static void nap(struct pace *p, double rate)
 
 ssize_t pace_take(struct pace *p, size_t want)
 {
-    ssize_t got = -ECANCELED;
+    size_t got = 0;
 
     if (atomic_load_explicit(&p->rate, memory_order_relaxed) == 0)
         return (ssize_t)(want < SLICE_FREE ? want : SLICE_FREE);
     pthread_mutex_lock(&p->lock);
     while (!p->stopped) {
-        double rate = (double)atomic_load(&p->rate);
-        double slice = rate / SLICES_PER_S > SLICE_MIN ? rate / SLICES_PER_S : SLICE_MIN;
+        uint64_t now = clock_now_ns(), wait;
 
-        if (rate == 0) {
-            got = (ssize_t)(want < SLICE_FREE ? want : SLICE_FREE);
+        got = pace_ask(p, want, now, &wait);
+        if (got)
             break;
-        }
-        fill(p, rate, slice);
-        if (p->tokens >= 1) {
-            got = (double)want < slice ? (ssize_t)want : (ssize_t)slice;
-            p->tokens -= (double)got;
-            break;
-        }
-        nap(p, rate);
+        nap(p, now, wait);
     }
     pthread_mutex_unlock(&p->lock);
-    return got;
+    return got ? (ssize_t)got : -ECANCELED;
 }

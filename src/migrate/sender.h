@@ -57,11 +57,11 @@ int sender_error(struct sender *s, struct err *e);
 /* The link was cut during precopy.  Ends the job, closes the channels and waits until no lane runs;
  * the error is forgotten. */
 void sender_suspend(struct sender *s);
-/* New channels (owned from now on, also on failure).  The destination has passed the mark before the
- * job that was cut and after it has placed records[i] page records of old lane i (of nrecords lanes):
- * what else the job had taken is set in the bitmaps again, for the next job. The marks go on with the
- * sequence of that job.  nrecords 0: it has passed the mark of the last job, so nothing is lost (and
- * the next job has the next sequence). */
+/* New channels (owned from now on, also on failure).  The destination has passed the mark before
+ * the job that was cut and after it has placed records[i] page records of old lane i (of nrecords
+ * lanes): what else the job had taken is set in the bitmaps again, for the next job. The marks go
+ * on with the sequence of that job.  nrecords 0: it has passed the mark of the last job, so nothing
+ * is lost (and the next job has the next sequence). */
 int sender_resume(struct sender *s, struct channel **channels, const uint64_t *records,
                   uint32_t nrecords, struct err *e);
 /* Any thread: cuts the channels; lanes end their job at once, in error. */

@@ -1,0 +1,185 @@
+#include "migrate/inlet.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "wire/record.h"
+
+#define STAGE "precopy"
+
+static void count(struct inlet *in, size_t len)
+{
+    in->figures.bytes += len;
+    atomic_fetch_add(&in->stats->transferred, len);
+}
+
+static int take(struct inlet *in, void *buf, size_t len, struct err *e)
+{
+    int ret = channel_read(in->channel, buf, len, e);
+
+    if (!ret)
+        count(in, len);
+    return ret;
+}
+
+static void add_change(struct inlet *in, uint64_t change)
+{
+    if (change)
+        digest_add(in->place->digest, change);
+}
+
+/* ---- pages ---------------------------------------------------------------------------------- */
+
+/* Fills the pages that iov[0..niov) points to, all of one region, and hashes them. */
+static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t pages, struct err *e)
+{
+    const uint8_t *host = in->place->regions[region].host;
+    struct iovec iov[INLET_SLICE_PAGES];
+    uint64_t change = 0;
+    int ret;
+
+    for (int i = 0; i < niov; i++)
+        iov[i] = in->iov[i]; /* reading uses them up */
+    ret = channel_readv(in->channel, iov, niov, e);
+    if (ret)
+        return ret;
+    count(in, (size_t)pages * GODWIT_PAGE_SIZE);
+    for (int i = 0; i < niov; i++)
+        change += place_written(
+            in->place, region, (uint64_t)((uint8_t *)in->iov[i].iov_base - host) / GODWIT_PAGE_SIZE,
+            in->iov[i].iov_len / GODWIT_PAGE_SIZE);
+    add_change(in, change);
+    return 0;
+}
+
+/* The data runs, in slices: a run may be cut by the end of one. */
+static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t *data,
+                     struct err *e)
+{
+    uint32_t pages = 0;
+    int niov = 0, ret = 0;
+
+    for (uint32_t i = 0; i < nruns; i++) {
+        uint64_t first = in->runs[i].first, left = in->runs[i].count;
+
+        if (in->runs[i].kind != NATIVE_RUN_DATA)
+            continue;
+        *data += left;
+        while (left > 0) {
+            uint32_t n = INLET_SLICE_PAGES - pages;
+
+            n = left < n ? (uint32_t)left : n;
+            in->iov[niov++] = (struct iovec){.iov_base = place_at(in->place, region, first),
+                                             .iov_len = (size_t)n * GODWIT_PAGE_SIZE};
+            first += n;
+            left -= n;
+            pages += n;
+            if (pages < INLET_SLICE_PAGES)
+                continue;
+            ret = read_slice(in, region, niov, pages, e);
+            if (ret)
+                return ret;
+            niov = 0;
+            pages = 0;
+        }
+    }
+    return niov ? read_slice(in, region, niov, pages, e) : 0;
+}
+
+static int place_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct err *e)
+{
+    uint64_t data = 0, zero = 0;
+    int ret;
+
+    place_expect(in->place, region, in->runs, nruns);
+    ret = read_runs(in, region, nruns, &data, e);
+    if (ret)
+        return ret;
+    add_change(in, place_zeros(in->place, region, in->runs, nruns));
+    for (uint32_t i = 0; i < nruns; i++)
+        zero += in->runs[i].kind == NATIVE_RUN_ZERO ? in->runs[i].count : 0;
+    in->figures.pages += data + zero;
+    in->records++;
+    atomic_fetch_add(&in->stats->normal_pages, data);
+    atomic_fetch_add(&in->stats->zero_pages, zero);
+    return 0;
+}
+
+static int check_region(const struct inlet *in, uint32_t region, struct err *e)
+{
+    if (region < in->place->nregions)
+        return 0;
+    return err_set(e, -EPROTO, STAGE, "pages for region %u, but only %u were announced", region,
+                   in->place->nregions);
+}
+
+static int hear_pages(struct inlet *in, const struct record_header *h, struct err *e)
+{
+    uint8_t fixed[NATIVE_PAGES_FIXED];
+    uint32_t region, nruns;
+    int ret;
+
+    if (h->length < sizeof(fixed))
+        return err_set(e, -EPROTO, STAGE, "a pages record of %" PRIu64 " bytes is too short",
+                       h->length);
+    ret = take(in, fixed, sizeof(fixed), e);
+    if (!ret)
+        ret = native_pages_fixed(h, fixed, &region, &nruns, e);
+    if (!ret)
+        ret = check_region(in, region, e);
+    if (!ret)
+        ret = take(in, in->table, NATIVE_PAGES_TABLE(nruns), e);
+    if (!ret)
+        ret = native_pages_table(h, fixed, in->table, place_pages(in->place, region), in->runs, e);
+    return ret ? ret : place_runs(in, region, nruns, e);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
+static int hear_mark(struct inlet *in, const uint8_t *body, size_t len, struct native_mark *mark,
+                     struct err *e)
+{
+    int ret = native_mark_decode(body, len, mark, e);
+
+    if (ret)
+        return ret;
+    if (mark->sequence != in->sequence + 1)
+        return err_set(e, -EPROTO, STAGE, "lane %u: mark %" PRIu64 " follows mark %" PRIu64,
+                       in->index, mark->sequence, in->sequence);
+    in->sequence = mark->sequence;
+    return 1;
+}
+
+static int hear_small(struct inlet *in, const struct record_header *h, struct native_mark *mark,
+                      struct err *e)
+{
+    size_t padded = (size_t)record_padded(h->length), len;
+    int ret = take(in, in->small, padded, e);
+
+    if (ret || (!native_type_known(h->type) && (h->flags & RECORD_OPTIONAL)))
+        return ret;
+    if (h->type != NATIVE_MARK)
+        return err_set(e, -EPROTO, STAGE, "a record of type 0x%x (%s) does not belong on a lane",
+                       h->type, native_type_name(h->type));
+    ret = record_check(h, in->small, &len, e);
+    return ret ? ret : hear_mark(in, in->small, len, mark, e);
+}
+
+int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e)
+{
+    uint8_t head[RECORD_HEADER_SIZE];
+    struct record_header h;
+    int ret;
+
+    ret = take(in, head, sizeof(head), e);
+    if (!ret)
+        ret = record_header_decode(head, NATIVE_PAGES_LENGTH_MAX, &h, e);
+    if (ret)
+        return ret;
+    if (h.type == NATIVE_PAGES)
+        return hear_pages(in, &h, e);
+    if (record_padded(h.length) > INLET_SMALL_MAX)
+        return err_set(e, -EPROTO, STAGE, "a lane's record of type 0x%x has %" PRIu64 " bytes",
+                       h.type, h.length);
+    return hear_small(in, &h, mark, e);
+}

@@ -81,6 +81,16 @@ static void accept_options(struct verdict *v, uint32_t given, const struct machi
         accept_devices(v, mine, theirs);
 }
 
+/* A -uuid that was given is compared in any case; the capability asks for one. */
+static void accept_uuid(struct verdict *v, const struct monitor *m,
+                        const struct machine_config *theirs)
+{
+    if (m->settings.validate_uuid && !(m->options->given & OPTION_UUID))
+        verdict_add(v, theirs->uuid, "none given",
+                    "start this monitor with -uuid, or switch the capability validate-uuid off",
+                    "-uuid");
+}
+
 /* ---- this host's back-ends under the machine's devices ---- */
 
 static void accept_backends(const struct machine_config *mine, struct machine_config *out)
@@ -102,6 +112,7 @@ int accept_manifest(struct monitor *m, const struct manifest *manifest,
     if (rc == 0) {
         verdict_judge(&f->machine, &f->host, v);
         accept_options(v, m->options->given, &m->config, &manifest->config);
+        accept_uuid(v, m, &manifest->config);
         rc = verdict_error(v, e);
     }
     free(v);

@@ -263,6 +263,37 @@ def test_a_descriptor_instead_of_a_name(host, network):
     assert_unharmed(target)
 
 
+# ---- without a move
+
+def hear(network, count, seconds=5.0):
+    """So many frames, and no more for a while."""
+    frames, deadline = [], time.monotonic() + seconds
+    while len(frames) < count and time.monotonic() < deadline:
+        frames += network.heard()
+        time.sleep(0.005)
+    time.sleep(0.2)
+    return len(frames + network.heard())
+
+
+def test_announced_when_asked(host, network):
+    """By either name of the card, on the schedule of the command or of the parameters."""
+    m = host.source()
+    schedule = {"initial": 10, "max": 20, "rounds": 3, "step": 10}
+    for card_name in ("net0", "card0"):
+        m.qmp.command("announce-self", {**schedule, "interfaces": [card_name]})
+        assert hear(network, 3) == 3
+    m.set(announce_rounds=2, announce_initial=10)
+    m.qmp.command("announce-self")
+    assert hear(network, 2) == 2
+    m.qmp.command("announce-self", {"rounds": 0})
+    assert hear(network, 1, 0.2) == 0
+    m.qmp.command("stop")
+    m.qmp.command("announce-self")
+    assert hear(network, 1, 0.2) == 0  # nobody would answer
+    m.qmp.command("cont")
+    assert hear(network, 2) == 2
+
+
 # ---- moves that fail
 
 def assert_still_home(source, network):

@@ -2,6 +2,7 @@
  * Why a TLS channel failed, in words: which side did not trust which, and what to do.  A person who
  * reads them has two hosts, two folders of credentials and one line of text.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -49,15 +50,12 @@ static void add_general_name(const GENERAL_NAME *g, char *out, size_t cap)
                  (const char *)ASN1_STRING_get0_data(s));
         add_name(out, cap, text);
     } else if (g->type == GEN_IPADD) {
-        char *ip = i2s_ASN1_OCTET_STRING(NULL, g->d.iPAddress);
-        const unsigned char *b = ASN1_STRING_get0_data(g->d.iPAddress);
+        int family = ASN1_STRING_length(g->d.iPAddress) == 4 ? AF_INET : AF_INET6;
 
-        if (ASN1_STRING_length(g->d.iPAddress) == 4)
-            snprintf(text, sizeof(text), "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
-        else
-            snprintf(text, sizeof(text), "[%s]", ip ? ip : "?");
-        add_name(out, cap, text);
-        OPENSSL_free(ip);
+        if (family == AF_INET6 && ASN1_STRING_length(g->d.iPAddress) != 16)
+            return;
+        if (inet_ntop(family, ASN1_STRING_get0_data(g->d.iPAddress), text, sizeof(text)))
+            add_name(out, cap, text);
     }
 }
 

@@ -65,8 +65,11 @@ void pair_init(struct pair *p, uint64_t size)
 void pair_listen(struct pair *p, const char *uri)
 {
     static unsigned serial;
-    struct godwit_sink_config c = {
-        .ops = &fake_sink_ops, .opaque = &p->to, .uri = uri, .params = p->params};
+    struct godwit_sink_config c = {.ops = &fake_sink_ops,
+                                   .opaque = &p->to,
+                                   .uri = uri,
+                                   .tls = p->sink_tls,
+                                   .params = p->params};
     struct err e = ERR_INIT;
 
     if (!uri) {
@@ -84,6 +87,8 @@ void pair_migrate(struct pair *p)
     struct godwit_source_config c = {.ops = &fake_source_ops,
                                      .opaque = &p->from,
                                      .uri = p->dial,
+                                     .tls = p->source_tls,
+                                     .tls_hostname = p->tls_hostname,
                                      .regions = p->from.memory.regions,
                                      .nregions = p->from.memory.n,
                                      .params = p->params,

@@ -24,6 +24,8 @@ struct pair {
     struct fake_source from;
     struct fake_sink to;
     struct godwit_params params;
+    const struct godwit_tls *sink_tls, *source_tls; /* NULL: in the clear */
+    const char *tls_hostname;
     struct godwit_source *source;
     struct godwit_sink *sink;
     char uri[384];         /* where the sink listens */

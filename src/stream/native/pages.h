@@ -11,28 +11,18 @@
 
 #include "base/err.h"
 #include "stream/native/native.h"
+#include "stream/native/runs.h"
 #include "wire/record.h"
 
-#define NATIVE_RUNS_MAX 1000 /* with the table itself they fit one writev (IOV_MAX) */
 /* Data pages of one record; zero pages are bounded by the region alone. */
 #define NATIVE_PAGES_DATA_MAX 4096U
 
-#define NATIVE_PAGES_FIXED 8  /* region, nruns: read these first, they give the table's size */
-#define NATIVE_RUN_SIZE    16 /* first page, count, kind */
-/* Table bytes behind the fixed part: the runs, the checksum, 4 zero bytes. */
-#define NATIVE_PAGES_TABLE(nruns) ((size_t)(nruns)*NATIVE_RUN_SIZE + 8)
+#define NATIVE_PAGES_FIXED        8 /* region, nruns: read these first, they give the table's size */
+#define NATIVE_PAGES_TABLE(nruns) NATIVE_RUNS_TABLE(nruns)
 #define NATIVE_PAGES_HEAD_MAX                                                                      \
     (RECORD_HEADER_SIZE + NATIVE_PAGES_FIXED + NATIVE_PAGES_TABLE(NATIVE_RUNS_MAX))
 #define NATIVE_PAGES_LENGTH_MAX                                                                    \
     (NATIVE_PAGES_HEAD_MAX + (uint64_t)NATIVE_PAGES_DATA_MAX * NATIVE_PAGE_SIZE)
-
-enum native_run_kind { NATIVE_RUN_DATA, NATIVE_RUN_ZERO, NATIVE_RUN_KIND_COUNT };
-
-struct native_run {
-    uint64_t first; /* page of the region */
-    uint32_t count; /* pages, not 0 */
-    uint32_t kind;
-};
 
 /* Writes header, fixed part and table; returns their length.  1 <= nruns <= NATIVE_RUNS_MAX; runs
  * ascend and do not overlap. */

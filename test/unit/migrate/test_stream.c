@@ -18,6 +18,7 @@
 #include "stream/native/course.h"
 #include "stream/native/hello.h"
 #include "stream/native/manifest.h"
+#include "stream/native/packed.h"
 #include "stream/native/pages.h"
 #include "stream/native/proof.h"
 #include "stream/native/words.h"
@@ -48,18 +49,22 @@ static const struct native_state state_record = {
 static const struct err refusal = {
     .code = -EINVAL, .stage = "manifest", .text = "cpu: the feature avx2 is missing here"};
 
-static const struct native_resume resume = {.passed = 3, .lanes = 2, .records = {7, 1ULL << 40}};
+static const struct native_resume resume = {
+    .passed = 3, .lanes = 2, .records = {7, 1ULL << 40}
+};
 
 static const struct native_rehearsal rehearsal = {.data = (const uint8_t *)"a try", .len = 5};
 
 static const struct native_rehearsed rehearsed = {.loaded = true, .load_ns = 1234567};
 
-static const struct native_times times = {.kind = NATIVE_TIMES_VERDICT,
-                                          .own_ns = 1500000,
-                                          .rtt_ns = 80000,
-                                          .phase_ns = {1, 2, 3, 4, 5, 6},
-                                          .verdict = NATIVE_VERDICT_DIFFERS,
-                                          .differs = "ram page 0x1234"};
+static const struct native_times times = {
+    .kind = NATIVE_TIMES_VERDICT,
+    .own_ns = 1500000,
+    .rtt_ns = 80000,
+    .phase_ns = {1, 2, 3, 4, 5, 6},
+    .verdict = NATIVE_VERDICT_DIFFERS,
+    .differs = "ram page 0x1234"
+};
 
 static const struct native_digest digest = {
     .kind = NATIVE_DIGEST_ROOT, .sequence = 9, .root = 0x8877665544332211};
@@ -79,6 +84,21 @@ static void add_pages(struct buf *b)
         memset(page, 0xa0 + i, sizeof(page));
         assert_int_equal(buf_append(b, page, sizeof(page)), 0);
     }
+}
+
+/* 16 bytes as they were, then "abc"; and a page that has not changed. */
+static const uint8_t differences[] = {5, 0, 16, 3, 'a', 'b', 'c', 0, 0};
+
+static void add_packed(struct buf *b)
+{
+    const struct native_packed p = {
+        .region = 0, .codec = NATIVE_CODEC_DELTA, .nruns = 3, .packed = sizeof(differences)};
+    uint8_t head[NATIVE_PACKED_HEAD_MAX], padding[8] = {0};
+    size_t len = native_packed_encode(head, &p, runs);
+
+    assert_int_equal(buf_append(b, head, len), 0);
+    assert_int_equal(buf_append(b, differences, sizeof(differences)), 0);
+    assert_int_equal(buf_append(b, padding, -sizeof(differences) & 7), 0);
 }
 
 static void build_golden(struct buf *b)
@@ -106,6 +126,7 @@ static void build_golden(struct buf *b)
     assert_int_equal(native_ping_encode(b, NATIVE_PING, 0x1122334455667788), 0);
     assert_int_equal(native_ping_encode(b, NATIVE_PONG, 0x1122334455667788), 0);
     assert_int_equal(native_ping_encode(b, NATIVE_PASSED, 0x1122334455667788), 0);
+    add_packed(b);
     assert_int_equal(native_resume_encode(b, &resume), 0);
     assert_int_equal(native_rehearsal_encode(b, &rehearsal), 0);
     assert_int_equal(native_rehearsed_encode(b, &rehearsed), 0);
@@ -281,6 +302,29 @@ static void check_pages(const struct record_header *h, const uint8_t *body)
     assert_int_equal(body[h->length - 1], 0xa1);
 }
 
+static void check_packed(const struct record_header *h, const uint8_t *body)
+{
+    struct native_run got[NATIVE_RUNS_MAX];
+    const uint8_t *table = body + NATIVE_PACKED_FIXED, *difference;
+    struct native_packed p;
+    struct reader r;
+    uint32_t pages;
+    size_t len;
+
+    assert_int_equal(native_packed_fixed(h, body, &p, NULL), 0);
+    assert_true(p.region == 0 && p.codec == NATIVE_CODEC_DELTA && p.nruns == 3);
+    assert_int_equal(native_packed_table(h, body, table, 256, got, &pages, NULL), 0);
+    assert_memory_equal(got, runs, sizeof(runs));
+    assert_int_equal(pages, 2);
+    reader_init(&r, table + NATIVE_PACKED_TABLE(p.nruns), p.packed);
+    assert_int_equal(native_packed_next(&r, &difference, &len, NULL), 0);
+    assert_int_equal(len, 5);
+    assert_memory_equal(difference, differences + 2, len);
+    assert_int_equal(native_packed_next(&r, &difference, &len, NULL), 0);
+    assert_true(len == 0 && reader_done(&r));
+    assert_int_equal(native_packed_next(&r, &difference, &len, NULL), -EPROTO);
+}
+
 static void test_golden_is_read(void **state)
 {
     static uint8_t data[1 << 16];
@@ -291,13 +335,13 @@ static void test_golden_is_read(void **state)
         struct record_header h;
 
         assert_int_equal(record_header_decode(data + at, UINT32_MAX, &h, NULL), 0);
-        if (expected == NATIVE_PACKED) /* beside PAGES, in a test of its own */
-            expected++;
         assert_int_equal(h.type, expected++);
         assert_true(h.length <= native_type_max(h.type));
         at += RECORD_HEADER_SIZE;
         if (h.type == NATIVE_PAGES) {
             check_pages(&h, data + at);
+        } else if (h.type == NATIVE_PACKED) {
+            check_packed(&h, data + at);
         } else {
             assert_int_equal(record_check(&h, data + at, &len, NULL), 0);
             check_record(h.type, data + at, len);
@@ -388,7 +432,7 @@ static void test_every_length(void **state)
 
         assert_int_equal(record_header_decode(data + at, UINT32_MAX, &h, NULL), 0);
         at += RECORD_HEADER_SIZE;
-        if (h.type != NATIVE_PAGES) {
+        if (h.type != NATIVE_PAGES && h.type != NATIVE_PACKED) {
             assert_int_equal(record_check(&h, data + at, &whole, NULL), 0);
             for (size_t len = 0; len <= whole + 1; len++)
                 try_length(h.type, data + at, len, whole);
@@ -568,6 +612,63 @@ static void test_pages_limits(void **state)
     assert_int_equal(decode_pages(r, 2, 1ULL << 35, -1), 0); /* zeros cost nothing */
 }
 
+static int decode_packed(const struct native_packed *p, const struct native_run *r, uint64_t npages,
+                         int spoil)
+{
+    static uint8_t head[NATIVE_PACKED_HEAD_MAX];
+    static struct native_run got[NATIVE_RUNS_MAX];
+    const uint8_t *fixed = head + RECORD_HEADER_SIZE;
+    struct record_header h;
+    struct native_packed q;
+    uint32_t pages;
+
+    native_packed_encode(head, p, r);
+    if (spoil >= 0)
+        head[spoil] ^= 1;
+    if (record_header_decode(head, UINT64_MAX, &h, NULL) ||
+        native_packed_fixed(&h, fixed, &q, NULL) || q.nruns != p->nruns)
+        return -EPROTO;
+    return native_packed_table(&h, fixed, fixed + NATIVE_PACKED_FIXED, npages, got, &pages, NULL);
+}
+
+static void test_packed_limits(void **state)
+{
+    struct native_run r[2] = {
+        {.first = 4, .count = 2, .kind = NATIVE_RUN_DATA},
+        {.first = 8, .count = 8, .kind = NATIVE_RUN_ZERO}
+    };
+    struct native_packed p = {.codec = NATIVE_CODEC_ZSTD, .nruns = 2, .packed = 1000};
+    const int head = RECORD_HEADER_SIZE + NATIVE_PACKED_FIXED + 2 * NATIVE_RUN_SIZE + 8;
+
+    assert_int_equal(decode_packed(&p, r, 16, -1), 0);
+    assert_int_not_equal(decode_packed(&p, r, 15, -1), 0); /* past the region */
+    for (int i = 0; i < head; i++)
+        assert_int_not_equal(decode_packed(&p, r, 16, i), 0); /* any byte of the head */
+    for (p.codec = 0; p.codec <= NATIVE_CODEC_END; p.codec++)
+        assert_int_equal(decode_packed(&p, r, 16, -1) == 0,
+                         p.codec > 0 && p.codec < NATIVE_CODEC_END);
+    p.codec = NATIVE_CODEC_LZ4;
+    p.packed = 0; /* of two pages */
+    assert_int_equal(decode_packed(&p, r, 16, -1), -EPROTO);
+    p.packed = 2 * NATIVE_PAGE_SIZE; /* no less than plain */
+    assert_int_equal(decode_packed(&p, r, 16, -1), 0);
+    p.packed++;
+    assert_int_equal(decode_packed(&p, r, 16, -1), -EPROTO);
+    p.codec = NATIVE_CODEC_DELTA;
+    p.packed = 4; /* two lengths */
+    assert_int_equal(decode_packed(&p, r, 16, -1), 0);
+    p.packed = 3;
+    assert_int_equal(decode_packed(&p, r, 16, -1), -EPROTO);
+    p.packed = 1000;
+    r[0].count = NATIVE_PACKED_DATA_MAX;
+    p.nruns = 1;
+    assert_int_equal(decode_packed(&p, r, 1000, -1), 0);
+    r[0].count++;
+    assert_int_equal(decode_packed(&p, r, 1000, -1), -EPROTO);
+    r[0].kind = NATIVE_RUN_ZERO; /* nothing packed: that is PAGES */
+    assert_int_equal(decode_packed(&p, r, 1000, -1), -EPROTO);
+}
+
 static void test_texts_are_printable(void **state)
 {
     struct err bad = {.code = -EIO, .stage = "x", .text = "a\033[31mred\nline\x7f"}, got;
@@ -604,6 +705,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_ask_limits),
         cmocka_unit_test(test_resume_limits),
         cmocka_unit_test(test_pages_limits),
+        cmocka_unit_test(test_packed_limits),
         cmocka_unit_test(test_texts_are_printable),
         cmocka_unit_test(test_names),
     };

@@ -165,6 +165,10 @@ void hv_vcpu_kick(struct hv_vcpu *v)
     unlock(v->vm);
 }
 
+void hv_vcpu_alarm(struct hv_vcpu *v, uint64_t ns)
+{
+}
+
 int fake_vcpu_exit(struct hv_vcpu *v, const struct hv_exit *x)
 {
     int rc = -EBUSY;
@@ -291,6 +295,11 @@ int hv_dirty_clear(struct hv_vm *vm, uint64_t first, uint64_t n, const uint64_t 
         vm->dirty[first / 64 + i] &= ~bits[i];
     unlock(vm);
     return 0;
+}
+
+int hv_dirty_counts(struct hv_vm *vm, uint64_t *count, uint32_t n, struct err *e)
+{
+    return err_set(e, -ENOTSUP, STAGE, "no dirty ring");
 }
 
 int fake_guest_write(struct hv_vm *vm, uint64_t gpa, const void *data, size_t len)

@@ -55,7 +55,13 @@ struct hv_exit {
 struct hv_vm_config {
     struct guest_mem *mem; /* its ranges become memory slots 0.. */
     uint32_t vcpus;
+    /* Entries of each vCPU's dirty ring, a power of two; 0: the dirty bitmap.  -ENOTSUP where the
+     * host has no ring, -EINVAL beyond its largest. */
+    uint32_t dirty_ring;
 };
+
+#define HV_DIRTY_RING_MIN 1024 /* KVM keeps some hundred entries of each to itself */
+#define HV_DIRTY_RING_MAX 65536
 
 /* What this host offers; filled once, pure facts for cpu/ and verdict/. */
 struct hv_caps {
@@ -69,6 +75,8 @@ struct hv_caps {
     uint32_t tsc_tolerance_ppm; /* guest rates this near to tsc_khz need no scaling */
     bool sregs2;
     bool dirty_initially_set;
+    uint32_t dirty_ring_max; /* entries; 0: KVM has no ring */
+    uint32_t dirty_ring;     /* entries of those in use here; 0: the bitmap */
     bool triple_fault_event;
     uint32_t max_routes; /* interrupt routes */
     char name[64];       /* "KVM 12, Linux 6.18" */
@@ -92,6 +100,9 @@ int hv_vcpu_run(struct hv_vcpu *v, struct hv_exit *x, struct err *e);
 /* Any thread: makes hv_vcpu_run return HV_EXIT_INTR soon (immediate_exit + signal to its thread).
  */
 void hv_vcpu_kick(struct hv_vcpu *v);
+/* The vCPU's own thread: makes hv_vcpu_run return HV_EXIT_INTR once, ns from now; replaces the one
+ * set before. */
+void hv_vcpu_alarm(struct hv_vcpu *v, uint64_t ns);
 /* The vCPU's own thread, before its first run: its kick signal is set up and blocked elsewhere. */
 int hv_vcpu_thread_init(struct hv_vcpu *v, struct err *e);
 /* Completes a pending PIO/MMIO exit (KVM_RUN with immediate_exit), so that state is whole; best on
@@ -163,9 +174,11 @@ int hv_ioeventfd_add(struct hv_vm *vm, bool pio, uint64_t addr, uint32_t len, bo
 void hv_ioeventfd_del(struct hv_vm *vm, bool pio, uint64_t addr, uint32_t len, bool datamatch,
                       uint64_t match, int eventfd);
 
-/* ---- dirty log; page numbers are offsets in the memory file / GUEST_PAGE_SIZE.  Start, stop and
- * get on one thread. ---- */
-/* Manual protect + initially-all-set where offered: all pages count as dirty at first, or none. */
+/* ---- dirty log; page numbers are offsets in the memory file / GUEST_PAGE_SIZE.  By the bitmap,
+ * start, stop and get on one thread; by the ring, on any, and as often as start was called, stop
+ * must be. ---- */
+/* Bitmap: manual protect + initially-all-set where offered.  All pages count as dirty at first, or
+ * none; by the ring, those of whoever uses the log already. */
 int hv_dirty_start(struct hv_vm *vm, struct err *e);
 void hv_dirty_stop(struct hv_vm *vm);
 /* ORs what vCPUs wrote into bitmap; bits stay set until cleared. */
@@ -173,5 +186,8 @@ int hv_dirty_get(struct hv_vm *vm, uint64_t *bitmap, struct err *e);
 /* first, n: multiples of 64 pages (n: or up to a slot's end). Thread-safe on disjoint ranges. */
 int hv_dirty_clear(struct hv_vm *vm, uint64_t first, uint64_t n, const uint64_t *bits,
                    struct err *e);
+/* How many pages each of the first n vCPUs has dirtied since it was made, while the log was on (a
+ * page counts again once it was re-armed).  By the ring only, else -ENOTSUP.  Any thread. */
+int hv_dirty_counts(struct hv_vm *vm, uint64_t *pages, uint32_t n, struct err *e);
 
 #endif

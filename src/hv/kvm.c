@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/bitmap.h"
 #include "base/clock.h"
 #include "hv/kvm_priv.h"
 
@@ -167,6 +168,7 @@ static int fill_caps(struct hv_vm *vm, struct err *e)
     c->max_routes = (uint32_t)extension(vm, KVM_CAP_IRQ_ROUTING);
     c->dirty_initially_set =
         extension(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & KVM_DIRTY_LOG_INITIALLY_SET;
+    c->dirty_ring_max = kvm_ring_max(vm);
     if (uname(&u) < 0)
         snprintf(u.release, sizeof(u.release), "?");
     snprintf(c->name, sizeof(c->name), "KVM %d, Linux %.40s", KVM_API_VERSION, u.release);
@@ -202,11 +204,14 @@ static int enable_whole_events(struct hv_vm *vm, struct err *e)
     return 0;
 }
 
-static int enable_dirty_protect(struct hv_vm *vm, struct err *e)
+/* Not both: a ring of a machine whose pages are all "initially set" would never see one. */
+static int enable_dirty_log(struct hv_vm *vm, uint32_t ring, struct err *e)
 {
     uint64_t flags = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
     int rc;
 
+    if (ring)
+        return kvm_ring_enable(vm, ring, e);
     if (vm->caps.dirty_initially_set)
         flags |= KVM_DIRTY_LOG_INITIALLY_SET;
     rc = enable(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, flags);
@@ -267,7 +272,7 @@ static int build(struct hv_vm *vm, const struct hv_vm_config *c, struct err *e)
 
     if ((rc = open_kvm(vm, e)) < 0 || (rc = check_needed(vm, e)) < 0 ||
         (rc = fill_caps(vm, e)) < 0 || (rc = check_config(c, &vm->caps, e)) < 0 ||
-        (rc = enable_whole_events(vm, e)) < 0 || (rc = enable_dirty_protect(vm, e)) < 0 ||
+        (rc = enable_whole_events(vm, e)) < 0 || (rc = enable_dirty_log(vm, c->dirty_ring, e)) < 0 ||
         (rc = create_chips(vm, e)) < 0 || (rc = kvm_routes_new(vm, e)) < 0 ||
         (rc = kvm_slots_set(vm, 0, e)) < 0)
         return rc;
@@ -288,6 +293,7 @@ int hv_vm_new(const struct hv_vm_config *c, struct hv_vm **out, struct err *e)
         return err_set_errno(e, -ENOMEM, STAGE, "virtual machine");
     vm->kvm_fd = vm->fd = -1;
     vm->mem = c->mem;
+    pthread_mutex_init(&vm->ring_lock, NULL);
     rc = build(vm, c, e);
     if (rc < 0) {
         hv_vm_free(vm);
@@ -307,6 +313,9 @@ void hv_vm_free(struct hv_vm *vm)
     kvm_routes_free(vm);
     for (uint32_t i = 0; i < GUEST_MEM_RANGES; i++)
         free(vm->dirty_scratch[i]);
+    if (vm->ring_dirty)
+        bitmap_free(vm->ring_dirty, vm->mem->size / GUEST_PAGE_SIZE);
+    pthread_mutex_destroy(&vm->ring_lock);
     if (vm->fd >= 0)
         close(vm->fd);
     if (vm->kvm_fd >= 0)

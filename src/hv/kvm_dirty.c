@@ -1,5 +1,5 @@
 /*
- * The dirty log: what vCPUs (and KVM itself) wrote.  With manual protect, getting the log does not
+ * The dirty log by KVM's bitmap (by the rings: kvm_ring.c): what vCPUs (and KVM itself) wrote.  With manual protect, getting the log does not
  * re-arm it; clearing does, range by range, so that the cost of write-protecting 64 GiB is spread
  * over the round and paid by the lanes.
  */
@@ -34,6 +34,8 @@ int hv_dirty_start(struct hv_vm *vm, struct err *e)
 {
     int rc;
 
+    if (vm->caps.dirty_ring)
+        return kvm_ring_start(vm, e);
     for (uint32_t i = 0; i < vm->mem->nranges; i++) {
         const struct guest_range *r = &vm->mem->ranges[i];
 
@@ -52,12 +54,18 @@ int hv_dirty_start(struct hv_vm *vm, struct err *e)
 
 void hv_dirty_stop(struct hv_vm *vm)
 {
+    if (vm->caps.dirty_ring) {
+        kvm_ring_stop(vm);
+        return;
+    }
     kvm_slots_set(vm, 0, NULL);
     free_scratch(vm);
 }
 
 int hv_dirty_get(struct hv_vm *vm, uint64_t *bitmap, struct err *e)
 {
+    if (vm->caps.dirty_ring)
+        return kvm_ring_get(vm, bitmap, e);
     for (uint32_t i = 0; i < vm->mem->nranges; i++) {
         const struct guest_range *r = &vm->mem->ranges[i];
         struct kvm_dirty_log log = {.slot = i, .dirty_bitmap = vm->dirty_scratch[i]};
@@ -103,6 +111,10 @@ int hv_dirty_clear(struct hv_vm *vm, uint64_t first, uint64_t n, const uint64_t 
         (n % PAGE_ALIGN && first + n != all))
         return err_set(e, -EINVAL, STAGE, "dirty log: pages %" PRIu64 "+%" PRIu64 " of %" PRIu64,
                        first, n, all);
+    if (vm->caps.dirty_ring) {
+        kvm_ring_clear(vm, first, n, bits);
+        return 0;
+    }
     for (uint32_t i = 0; i < vm->mem->nranges; i++) {
         uint64_t base = first_page(&vm->mem->ranges[i]);
         uint64_t end = base + page_count(&vm->mem->ranges[i]);

@@ -10,7 +10,8 @@
  *   kvm_clock.c   kvmclock and the TSCs, moved together
  *   kvm_chips.c   PIC, IOAPIC, PIT
  *   kvm_irq.c     lines, MSIs by irqfd, doorbells
- *   kvm_dirty.c   the dirty log
+ *   kvm_dirty.c   the dirty log, by KVM's bitmap
+ *   kvm_ring.c    the dirty log, by the vCPUs' rings
  */
 #ifndef GODWIT_HV_KVM_PRIV_H
 #define GODWIT_HV_KVM_PRIV_H
@@ -20,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "hv/hv.h"
 
@@ -44,6 +46,11 @@ struct hv_vm {
     struct x86_vm_state reset_chips; /* as KVM made them */
     struct hv_routes *routes;
     uint64_t *dirty_scratch[GUEST_MEM_RANGES]; /* one slot's log, while logging is on */
+    /* Guards the rings, their reset, ring_users and ring_dirty itself (not its bits). */
+    pthread_mutex_t ring_lock;
+    uint32_t ring_users;
+    bool ring_overrun;    /* entries were lost: the log is good for nothing any more */
+    uint64_t *ring_dirty; /* bit per page of the memory file; NULL while logging is off */
 };
 
 /* What waits in a vCPU for the VM's clock: all of it is relative to that. */
@@ -54,6 +61,15 @@ struct vcpu_time {
     uint64_t wall_clock[2]; /* MSR_KVM_WALL_CLOCK0 and 1: writing them writes guest RAM */
 };
 
+/* A vCPU's dirty ring, while the machine uses them. */
+struct kvm_ring {
+    struct kvm_dirty_gfn *entries; /* shared with KVM */
+    uint32_t next;                 /* not masked */
+    uint32_t ngathered;
+    uint64_t *gathered; /* pages taken out and not yet published */
+    uint64_t dirtied;   /* pages, ever */
+};
+
 struct hv_vcpu {
     struct hv_vm *vm;
     uint32_t index;
@@ -61,12 +77,14 @@ struct hv_vcpu {
     struct kvm_run *run;
     size_t run_size;
     pid_t tid;      /* atomic; 0 until hv_vcpu_thread_init */
+    timer_t alarm;  /* of that thread; valid with tid */
     bool exit_held; /* an exit seen by hv_vcpu_complete_io, for the next hv_vcpu_run */
     struct x86_cpuid cpuid;
     uint32_t tsc_khz;             /* as kvm_vcpu_tsc_khz_set gave it to KVM; 0: the host's */
     uint64_t xcr0_mask;           /* XSAVE components that its CPUID shows */
     struct x86_vcpu_state *reset; /* as at power-on; NULL until the MSR list is known */
     struct vcpu_time time;
+    struct kvm_ring ring;
 };
 
 /* ioctl that retries EINTR, returns >= 0 or -errno. */
@@ -99,6 +117,19 @@ int kvm_vcpu_tsc_khz_set(struct hv_vcpu *v, uint32_t khz, struct err *e);
 
 int kvm_routes_new(struct hv_vm *vm, struct err *e);
 void kvm_routes_free(struct hv_vm *vm);
+
+uint32_t kvm_ring_max(const struct hv_vm *vm);
+/* Before any vCPU is made. */
+int kvm_ring_enable(struct hv_vm *vm, uint32_t entries, struct err *e);
+int kvm_ring_map(struct hv_vcpu *v, struct err *e);
+void kvm_ring_unmap(struct hv_vcpu *v);
+/* On the vCPU's thread, after KVM_EXIT_DIRTY_RING_FULL: makes room. 0 or -errno */
+int kvm_ring_full(struct hv_vcpu *v);
+/* What hv_dirty_* do when the machine uses rings; the range of clear is checked. */
+int kvm_ring_start(struct hv_vm *vm, struct err *e);
+void kvm_ring_stop(struct hv_vm *vm);
+int kvm_ring_get(struct hv_vm *vm, uint64_t *bitmap, struct err *e);
+void kvm_ring_clear(struct hv_vm *vm, uint64_t first, uint64_t n, const uint64_t *bits);
 
 /* flags: KVM_MEM_*, for all slots. */
 int kvm_slots_set(struct hv_vm *vm, uint32_t flags, struct err *e);

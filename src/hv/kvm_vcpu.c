@@ -6,7 +6,8 @@
  * KVM_RUN has returned EINTR, and looks at the flag after that.  If the kick comes before KVM_RUN,
  * immediate_exit makes it return at once; if it comes inside, the signal does; if it comes after
  * the clearing, the flag is seen, and the immediate_exit left over costs one empty turn.  The
- * handler itself does nothing: it exists so that the signal interrupts and does not kill.
+ * handler exists so that the signal interrupts and does not kill, and does the kicker's part for an
+ * alarm, which is the same signal from a timer of the thread's own.
  *
  * SIGUSR1, since a standard signal does not queue: a thousand kicks are one.
  */
@@ -19,18 +20,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "hv/kvm_priv.h"
 
 #define KICK_SIGNAL SIGUSR1
 
-static void kick_handler(int sig)
+/* A kicker has set immediate_exit before it signals; nobody has for the alarm. */
+static void kick_handler(int sig, siginfo_t *si, void *context)
 {
+    if (si->si_code == SI_TIMER) {
+        struct kvm_run *run = si->si_value.sival_ptr;
+
+        __atomic_store_n(&run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    }
 }
 
 /* Blocked in the caller, so that threads made later inherit that: only vCPU threads take it. */
 int kvm_kick_signal_init(struct err *e)
 {
-    struct sigaction sa = {.sa_handler = kick_handler};
+    struct sigaction sa = {.sa_sigaction = kick_handler, .sa_flags = SA_SIGINFO};
     sigset_t set;
 
     sigemptyset(&sa.sa_mask);
@@ -41,8 +49,22 @@ int kvm_kick_signal_init(struct err *e)
     return 0;
 }
 
+static int make_alarm(struct hv_vcpu *v, pid_t tid)
+{
+    struct sigevent se = {.sigev_notify = SIGEV_THREAD_ID,
+                          .sigev_signo = KICK_SIGNAL,
+                          .sigev_value.sival_ptr = v->run};
+
+    se._sigev_un._tid = tid; /* newer C libraries call it sigev_notify_thread_id */
+    if (v->tid)
+        timer_delete(v->alarm);
+    v->tid = 0;
+    return timer_create(CLOCK_MONOTONIC, &se, &v->alarm) < 0 ? -errno : 0;
+}
+
 int hv_vcpu_thread_init(struct hv_vcpu *v, struct err *e)
 {
+    pid_t tid = (pid_t)syscall(SYS_gettid);
     sigset_t set;
     int rc;
 
@@ -51,8 +73,21 @@ int hv_vcpu_thread_init(struct hv_vcpu *v, struct err *e)
     rc = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     if (rc != 0)
         return err_set_errno(e, -rc, STAGE, "vCPU %u: kick signal", v->index);
-    __atomic_store_n(&v->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    rc = make_alarm(v, tid);
+    if (rc < 0)
+        return err_set_errno(e, rc, STAGE, "vCPU %u: a timer for its thread", v->index);
+    __atomic_store_n(&v->tid, tid, __ATOMIC_SEQ_CST);
     return 0;
+}
+
+void hv_vcpu_alarm(struct hv_vcpu *v, uint64_t ns)
+{
+    const struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(ns / NS_PER_S),
+                     .tv_nsec = (long)(ns % NS_PER_S) + (ns == 0)}
+    };
+
+    timer_settime(v->alarm, 0, &t, NULL); /* cannot fail: a valid time, a timer of ours */
 }
 
 void hv_vcpu_kick(struct hv_vcpu *v)
@@ -108,7 +143,9 @@ static int set_up(struct hv_vcpu *v, const struct x86_cpuid *cpuid, struct err *
     rc = map_run(v);
     if (rc < 0)
         return err_set_errno(e, rc, STAGE, "vCPU %u: run area", v->index);
-    rc = kvm_vcpu_cpuid(v, cpuid, e);
+    rc = kvm_ring_map(v, e);
+    if (rc == 0)
+        rc = kvm_vcpu_cpuid(v, cpuid, e);
     if (rc < 0)
         return rc;
     rc = enforce_pv_cpuid(v);
@@ -146,6 +183,9 @@ int hv_vcpu_new(struct hv_vm *vm, uint32_t index, const struct x86_cpuid *cpuid,
 
 void kvm_vcpu_free(struct hv_vcpu *v)
 {
+    if (v->tid)
+        timer_delete(v->alarm);
+    kvm_ring_unmap(v);
     if (v->run)
         munmap(v->run, v->run_size);
     if (v->fd >= 0)
@@ -236,15 +276,22 @@ static int decode_exit(struct hv_vcpu *v, struct hv_exit *x, struct err *e)
 }
 
 /* 0: an exit is in the run area.  -EINTR: kicked.  EAGAIN is an AP that was woken and still waits
- * for its SIPI. */
+ * for its SIPI.  A full dirty ring is nobody's business but ours. */
 static int enter(struct hv_vcpu *v)
 {
-    int rc;
+    for (;;) {
+        int rc = ioctl(v->fd, KVM_RUN, 0);
 
-    do
-        rc = ioctl(v->fd, KVM_RUN, 0);
-    while (rc < 0 && errno == EAGAIN);
-    return rc < 0 ? -errno : 0;
+        if (rc < 0 && errno != EAGAIN)
+            return -errno;
+        if (rc < 0)
+            continue;
+        if (v->run->exit_reason != KVM_EXIT_DIRTY_RING_FULL)
+            return 0;
+        rc = kvm_ring_full(v);
+        if (rc < 0)
+            return rc;
+    }
 }
 
 int hv_vcpu_run(struct hv_vcpu *v, struct hv_exit *x, struct err *e)
@@ -258,6 +305,8 @@ int hv_vcpu_run(struct hv_vcpu *v, struct hv_exit *x, struct err *e)
     rc = enter(v);
     if (rc == 0)
         return decode_exit(v, x, e);
+    if (rc == -EOVERFLOW)
+        return err_set(e, rc, STAGE, "vCPU %u: KVM overran its dirty ring", v->index);
     if (rc != -EINTR)
         return err_set_errno(e, rc, STAGE, "vCPU %u: KVM_RUN", v->index);
     __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);

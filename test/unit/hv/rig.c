@@ -34,8 +34,13 @@ void rig_ok(struct rig *r, int rc)
 
 void rig_init(struct rig *r, uint32_t nvcpus)
 {
+    rig_init_ring(r, nvcpus, 0);
+}
+
+void rig_init_ring(struct rig *r, uint32_t nvcpus, uint32_t dirty_ring)
+{
     const struct guest_mem_config mc = {.size = RIG_SIZE, .low_max = RIG_LOW};
-    struct hv_vm_config c = {.vcpus = nvcpus};
+    struct hv_vm_config c = {.vcpus = nvcpus, .dirty_ring = dirty_ring};
     struct x86_cpuid cpuid;
 
     memset(r, 0, sizeof(*r));

@@ -22,6 +22,8 @@ struct rig {
 int rig_skip(void);
 /* nvcpus <= 4; the calling thread is ready to run vCPU 0. Fails the test with the error's text. */
 void rig_init(struct rig *r, uint32_t nvcpus);
+/* The same with dirty rings of so many entries; 0: by the bitmap. */
+void rig_init_ring(struct rig *r, uint32_t nvcpus, uint32_t dirty_ring);
 void rig_fini(struct rig *r);
 /* Fails the test with r->e's text unless rc is 0. */
 void rig_ok(struct rig *r, int rc);

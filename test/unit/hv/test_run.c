@@ -240,14 +240,15 @@ static void triple_fault_is_shutdown(void **state)
 
 /* ---- the dirty log ---- */
 
-static void dirty_pages_are_seen_until_cleared(void **state)
+/* By bitmap and by ring alike. */
+static void seen_until_cleared(uint32_t ring)
 {
     /* mov byte [0x3000],0x55; out 0x80,al; jmp to the start */
     static const uint8_t code[] = {0xc6, 0x06, 0x00, 0x30, 0x55, 0xe6, 0x80, 0xeb, 0xf7};
     uint64_t bits[BITMAP_WORDS(RIG_PAGES)], all[BITMAP_WORDS(RIG_PAGES)];
     struct rig r;
 
-    rig_init(&r, 1);
+    rig_init_ring(&r, 1, ring);
     rig_load(&r, code, sizeof(code), 0);
     rig_ok(&r, hv_dirty_start(r.vm, &r.e));
     memset(all, 0xff, sizeof(all));
@@ -273,6 +274,132 @@ static void dirty_pages_are_seen_until_cleared(void **state)
     rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e)); /* clearing re-armed the page */
     assert_true(bitmap_test(bits, 3));
     hv_dirty_stop(r.vm);
+    rig_fini(&r);
+}
+
+static uint32_t ring_max(void)
+{
+    uint32_t max;
+    struct rig r;
+
+    rig_init(&r, 1);
+    max = hv_vm_caps(r.vm)->dirty_ring_max;
+    rig_fini(&r);
+    return max;
+}
+
+static void dirty_pages_are_seen_until_cleared(void **state)
+{
+    seen_until_cleared(0);
+}
+
+static void the_ring_sees_dirty_pages_until_cleared(void **state)
+{
+    if (ring_max() < HV_DIRTY_RING_MIN)
+        skip();
+    seen_until_cleared(HV_DIRTY_RING_MIN);
+}
+
+#define SWEEP_FIRST 256U /* page: 1 MiB */
+#define SWEEP_STEP  100U
+#define SWEEP_PAGES (17 * SWEEP_STEP)
+
+/* Writes to SWEEP_PAGES pages, in real mode with a data segment of 4 GiB; in steps, because a KVM
+ * that emulates real mode looks at its rings only between exits. */
+static void sweep(struct rig *r)
+{
+    /* mov edi,0x100000; 2: mov cx,100; 1: mov byte [edi],0x55; add edi,0x1000; dec cx; jnz 1b;
+     * out 0x80,al; jmp 2b */
+    static const uint8_t code[] = {0x66, 0xbf, 0x00, 0x00, 0x10, 0x00, 0xb9, 0x64, 0x00,
+                                   0x67, 0xc6, 0x07, 0x55, 0x66, 0x81, 0xc7, 0x00, 0x10,
+                                   0x00, 0x00, 0x49, 0x75, 0xf2, 0xe6, 0x80, 0xeb, 0xeb};
+    struct x86_sregs sregs;
+    struct x86_regs regs;
+
+    rig_load(r, code, sizeof(code), 0);
+    rig_ok(r, hv_vcpu_get_regs(r->vcpu[0], &regs, &sregs, &r->e));
+    sregs.ds.limit = 0xffffffff;
+    sregs.ds.g = 1;
+    rig_ok(r, hv_vcpu_set_regs(r->vcpu[0], &regs, &sregs, &r->e));
+    for (uint32_t done = 0; done < SWEEP_PAGES; done += SWEEP_STEP)
+        expect_end(r);
+}
+
+/* What a sweep leaves dirty in a log that was clear. */
+static void swept(uint32_t ring, uint64_t *bits)
+{
+    uint64_t all[BITMAP_WORDS(RIG_PAGES)], count[1];
+    struct rig r;
+
+    rig_init_ring(&r, 1, ring);
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    memset(all, 0xff, sizeof(all));
+    rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, all, &r.e));
+    sweep(&r);
+    memset(bits, 0, sizeof(all));
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e));
+    if (ring) {
+        rig_ok(&r, hv_dirty_counts(r.vm, count, 1, &r.e));
+        assert_int_equal(count[0], SWEEP_PAGES);
+        rig_ok(&r, hv_dirty_clear(r.vm, 0, RIG_PAGES, all, &r.e));
+        sweep(&r); /* every page was re-armed, those of the full ring too */
+        rig_ok(&r, hv_dirty_counts(r.vm, count, 1, &r.e));
+        assert_int_equal(count[0], 2 * SWEEP_PAGES);
+    } else {
+        assert_int_equal(hv_dirty_counts(r.vm, count, 1, &r.e), -ENOTSUP);
+    }
+    hv_dirty_stop(r.vm);
+    rig_fini(&r);
+}
+
+/* More pages than the ring holds, so that it is emptied on the way. */
+static void bitmap_and_ring_see_the_same(void **state)
+{
+    uint64_t by_bitmap[BITMAP_WORDS(RIG_PAGES)], by_ring[BITMAP_WORDS(RIG_PAGES)];
+
+    if (ring_max() < HV_DIRTY_RING_MIN)
+        skip();
+    swept(0, by_bitmap);
+    swept(HV_DIRTY_RING_MIN, by_ring);
+    assert_int_equal(bitmap_count(by_bitmap, RIG_PAGES), SWEEP_PAGES);
+    assert_true(bitmap_test(by_bitmap, SWEEP_FIRST));
+    assert_true(bitmap_test(by_bitmap, SWEEP_FIRST + SWEEP_PAGES - 1));
+    assert_memory_equal(by_bitmap, by_ring, sizeof(by_ring));
+}
+
+/* Who measures a rate must not end a migration's log, nor the other way round. */
+static void the_ring_serves_two(void **state)
+{
+    uint64_t bits[BITMAP_WORDS(RIG_PAGES)] = {0};
+    struct rig r;
+
+    if (ring_max() < HV_DIRTY_RING_MIN)
+        skip();
+    rig_init_ring(&r, 1, HV_DIRTY_RING_MIN);
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    rig_ok(&r, hv_dirty_start(r.vm, &r.e));
+    hv_dirty_stop(r.vm);
+    sweep(&r);
+    rig_ok(&r, hv_dirty_get(r.vm, bits, &r.e));
+    assert_true(bitmap_test(bits, SWEEP_FIRST));
+    hv_dirty_stop(r.vm);
+    assert_int_not_equal(hv_dirty_get(r.vm, bits, &r.e), 0);
+    sweep(&r); /* nobody listens: the rings must not fill */
+    sweep(&r);
+    rig_fini(&r);
+}
+
+static void a_ring_that_cannot_be_is_refused(void **state)
+{
+    uint32_t max = ring_max();
+    struct hv_vm_config c = {.vcpus = 1, .dirty_ring = max ? max * 2 : HV_DIRTY_RING_MIN};
+    struct hv_vm *vm;
+    struct rig r;
+
+    rig_init(&r, 1);
+    c.mem = r.mem;
+    assert_int_equal(hv_vm_new(&c, &vm, &r.e), max ? -EINVAL : -ENOTSUP);
+    assert_non_null(strstr(r.e.text, "dirty ring"));
     rig_fini(&r);
 }
 
@@ -374,6 +501,10 @@ int main(void)
         cmocka_unit_test(a_doorbell_rings_without_an_exit),
         cmocka_unit_test(triple_fault_is_shutdown),
         cmocka_unit_test(dirty_pages_are_seen_until_cleared),
+        cmocka_unit_test(the_ring_sees_dirty_pages_until_cleared),
+        cmocka_unit_test(bitmap_and_ring_see_the_same),
+        cmocka_unit_test(the_ring_serves_two),
+        cmocka_unit_test(a_ring_that_cannot_be_is_refused),
         cmocka_unit_test(dirty_ranges_are_checked),
         cmocka_unit_test(bad_machines_are_refused),
         cmocka_unit_test(without_permission_it_says_what_to_do),

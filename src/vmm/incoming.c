@@ -54,6 +54,7 @@ static int incoming_build(struct incoming *in, struct err *e)
         .mem_path = m->options->mem_path[0] ? m->options->mem_path : NULL,
         .mem_prealloc = m->options->mem_prealloc,
         .mem_mount_fd = m->mem_mount_fd,
+        .dirty_ring = m->options->dirty_ring,
         .loop = m->loop,
         .sandbox = m->options->sandbox,
         .host = {.opaque = m, .request = monitor_request},

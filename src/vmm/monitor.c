@@ -85,6 +85,7 @@ int monitor_launch(struct monitor *m, struct err *e)
         .mem_path = m->options->mem_path[0] ? m->options->mem_path : NULL,
         .mem_prealloc = m->options->mem_prealloc,
         .mem_mount_fd = m->mem_mount_fd,
+        .dirty_ring = m->options->dirty_ring,
         .loop = m->loop,
         .sandbox = m->options->sandbox,
         .host = {.opaque = m, .request = monitor_request},

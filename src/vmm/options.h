@@ -9,6 +9,8 @@
 
 #define VMM_QMP_MAX  8
 #define VMM_PATH_MAX 1024
+#define VMM_DIRTY_RING_MIN 1024 /* as in hv.h */
+#define VMM_DIRTY_RING_MAX 65536
 
 /* Which parts of the machine the command line spoke of: a destination checks exactly those against
  * the manifest. */
@@ -38,6 +40,7 @@ struct vmm_options {
     char log_file[VMM_PATH_MAX];
     char mem_path[VMM_PATH_MAX];
     bool mem_prealloc;
+    uint32_t dirty_ring; /* entries of each vCPU's; 0: the dirty bitmap */
     bool start_paused;   /* -S */
     bool daemonize;
     bool no_reboot;      /* a guest reset ends the monitor */

@@ -22,7 +22,7 @@ static const int calls_everyone[] = {
     SCMP_SYS(restart_syscall), SCMP_SYS(rseq),        SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_getaffinity),
     SCMP_SYS(sched_yield),   SCMP_SYS(set_robust_list), SCMP_SYS(sigaltstack),
-    SCMP_SYS(tgkill),        SCMP_SYS(timerfd_settime), SCMP_SYS(write),
+    SCMP_SYS(tgkill),        SCMP_SYS(timer_settime), SCMP_SYS(timerfd_settime), SCMP_SYS(write),
     SCMP_SYS(writev),        SCMP_SYS(epoll_ctl),
 };
 
@@ -54,7 +54,8 @@ static const int calls_main[] = {
     SCMP_SYS(sendto),        SCMP_SYS(setpriority),   SCMP_SYS(setsockopt),
     SCMP_SYS(shutdown),      SCMP_SYS(signalfd4),     SCMP_SYS(socket),
     SCMP_SYS(socketpair),    SCMP_SYS(stat),          SCMP_SYS(statfs),
-    SCMP_SYS(statx),         SCMP_SYS(sysinfo),       SCMP_SYS(timerfd_create),
+    SCMP_SYS(statx),         SCMP_SYS(sysinfo),       SCMP_SYS(timer_create),
+    SCMP_SYS(timer_delete),  SCMP_SYS(timerfd_create),
     SCMP_SYS(timerfd_gettime), SCMP_SYS(uname),       SCMP_SYS(unlink),
     SCMP_SYS(unlinkat),
 };

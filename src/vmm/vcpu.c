@@ -70,28 +70,6 @@ static bool vcpu_handle(struct vcpu *v, const struct hv_exit *x, const struct er
     return false;
 }
 
-/* Parks while the machine is paused; false when the thread must end. */
-static bool vcpu_park(struct vcpu *v, bool may_run)
-{
-    struct vm *vm = v->vm;
-    bool quit;
-
-    pthread_mutex_lock(&vm->pause_lock);
-    /* One that may not run waits for the pause that its request brings, without being parked. */
-    while (!may_run && !vm->paused && !vm->quit)
-        pthread_cond_wait(&vm->wake, &vm->pause_lock);
-    if (vm->paused && !vm->quit) {
-        vm->parked++;
-        pthread_cond_signal(&vm->parked_cond);
-        while (vm->paused && !vm->quit)
-            pthread_cond_wait(&vm->wake, &vm->pause_lock);
-        vm->parked--;
-    }
-    quit = vm->quit;
-    pthread_mutex_unlock(&vm->pause_lock);
-    return !quit;
-}
-
 /* Ends a port or memory access that is half done, and whatever more its instruction asks for. */
 static void vcpu_complete_io(struct vcpu *v, struct hv_exit *x, struct err *e)
 {
@@ -111,15 +89,14 @@ static void vcpu_complete_io(struct vcpu *v, struct hv_exit *x, struct err *e)
 
 static void vcpu_loop(struct vcpu *v)
 {
-    struct vm *vm = v->vm;
     struct hv_exit x = {.kind = HV_EXIT_INTR};
     struct err e = ERR_INIT;
     bool may_run = true;
 
     for (;;) {
-        if (!may_run || atomic_load_explicit(&vm->interrupt, memory_order_acquire)) {
+        if (!may_run || vcpu_gate_wanted(v, &x)) {
             vcpu_complete_io(v, &x, &e);
-            if (!vcpu_park(v, may_run))
+            if (!vcpu_gate_pass(v, may_run))
                 return;
         }
         if (hv_vcpu_run(v->hv, &x, &e) != 0)
@@ -141,7 +118,7 @@ static void *vcpu_thread(void *arg)
     if (hv_vcpu_thread_init(v->hv, &e) != 0 ||
         (v->vm->sandbox && sandbox_enter(SANDBOX_VCPU, &e) != 0)) {
         vcpu_crashed(v, &e);
-        while (vcpu_park(v, false))
+        while (vcpu_gate_pass(v, false))
             ;
         return NULL;
     }

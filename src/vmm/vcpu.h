@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "vmm/vcpu_gate.h"
 #include "vmm/vm.h"
 
 struct vcpu {
@@ -17,6 +18,7 @@ struct vcpu {
     pthread_t thread;
     _Atomic(pid_t) tid; /* 0 until the thread runs */
     bool started;
+    struct vcpu_gate gate;
 };
 
 /* Makes the vCPU (no thread yet). */

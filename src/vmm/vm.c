@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "vmm/cpu_setup.h"
 #include "vmm/vcpu.h"
@@ -44,9 +45,11 @@ static int vm_make_memory(struct vm *vm, const struct vm_params *p, struct err *
     return guest_mem_new(&c, &vm->mem, e);
 }
 
-static int vm_make_vcpus(struct vm *vm, const struct vm_cpu *given, struct err *e)
+static int vm_make_vcpus(struct vm *vm, const struct vm_params *p, struct err *e)
 {
-    struct hv_vm_config hc = {.mem = vm->mem, .vcpus = vm->config.vcpus};
+    const struct vm_cpu *given = p->cpu;
+    struct hv_vm_config hc = {
+        .mem = vm->mem, .vcpus = vm->config.vcpus, .dirty_ring = p->dirty_ring};
     int rc = hv_vm_new(&hc, &vm->hv, e);
 
     if (rc == 0)
@@ -100,6 +103,18 @@ static int vm_start_vcpus(struct vm *vm, struct err *e)
     return 0;
 }
 
+/* A vCPU that rests waits on `wake` until a time of the clock that nobody sets. */
+static void vm_init_conds(struct vm *vm)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&vm->wake, &attr);
+    pthread_cond_init(&vm->parked_cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 int vm_new(const struct vm_params *p, struct vm **out, struct err *e)
 {
     struct vm *vm = calloc(1, sizeof(*vm));
@@ -116,12 +131,11 @@ int vm_new(const struct vm_params *p, struct vm **out, struct err *e)
     vm->paused = true;
     atomic_init(&vm->interrupt, true);
     pthread_mutex_init(&vm->pause_lock, NULL);
-    pthread_cond_init(&vm->wake, NULL);
-    pthread_cond_init(&vm->parked_cond, NULL);
+    vm_init_conds(vm);
 
     rc = vm_make_memory(vm, p, e);
     if (rc == 0)
-        rc = vm_make_vcpus(vm, p->cpu, e);
+        rc = vm_make_vcpus(vm, p, e);
     if (rc == 0) {
         loop_call(vm->loop, vm_make_board, &call);
         rc = call.rc;
@@ -230,6 +244,23 @@ int vm_settle_clock(struct vm *vm, struct err *e)
     return hv_vm_set_clock(vm->hv, &vm->held_clock, false, e);
 }
 
+int vm_dirty_rates(struct vm *vm, struct vm_dirty_since *since, uint64_t *bytes_per_s, uint32_t n,
+                   struct err *e)
+{
+    uint64_t pages[X86_VCPUS_MAX] = {0}, now = clock_now_ns(), ns = now - since->ns;
+    int rc = hv_dirty_counts(vm->hv, pages, n, e);
+
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        double dirtied = (double)(pages[i] - since->pages[i]) * GUEST_PAGE_SIZE;
+
+        bytes_per_s[i] = since->ns ? (uint64_t)(dirtied * NS_PER_S / (double)(ns ? ns : 1)) : 0;
+        since->pages[i] = pages[i];
+    }
+    if (rc == 0)
+        since->ns = now;
+    return rc;
+}
+
 int vm_vcpu_tid(const struct vm *vm, uint32_t vcpu)
 {
     return vm->vcpus[vcpu]->tid;
@@ -255,6 +286,28 @@ void vm_pause(struct vm *vm)
         if (d->ops->stop)
             d->ops->stop(d);
     }
+}
+
+uint64_t vm_paused_since(struct vm *vm)
+{
+    uint64_t ns;
+
+    pthread_mutex_lock(&vm->pause_lock);
+    ns = vm->parked_ns;
+    pthread_mutex_unlock(&vm->pause_lock);
+    return ns;
+}
+
+uint64_t vm_running_since(struct vm *vm)
+{
+    uint64_t ns;
+
+    pthread_mutex_lock(&vm->pause_lock);
+    while (vm->running_ns == 0 && !vm->paused && !vm->quit)
+        pthread_cond_wait(&vm->parked_cond, &vm->pause_lock);
+    ns = vm->running_ns;
+    pthread_mutex_unlock(&vm->pause_lock);
+    return ns ? ns : clock_now_ns();
 }
 
 bool vm_idle(struct vm *vm)
@@ -286,6 +339,7 @@ int vm_resume(struct vm *vm, struct err *e)
         hv_vcpu_clock_paused(vm->vcpus[i]->hv);
     pthread_mutex_lock(&vm->pause_lock);
     vm->paused = false;
+    vm->running_ns = 0;
     atomic_store_explicit(&vm->interrupt, false, memory_order_release);
     pthread_cond_broadcast(&vm->wake);
     pthread_mutex_unlock(&vm->pause_lock);

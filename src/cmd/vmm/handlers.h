@@ -14,7 +14,7 @@ option_fn apply_true, apply_false, apply_text;
 /* handlers_control.c */
 option_fn apply_qmp, apply_serial, apply_incoming, apply_nographic, apply_sandbox, apply_ignored;
 /* handlers_machine.c */
-option_fn apply_machine, apply_cpu, apply_smp, apply_memory, apply_name, apply_uuid;
+option_fn apply_machine, apply_accel, apply_cpu, apply_smp, apply_memory, apply_name, apply_uuid;
 /* handlers_device.c */
 option_fn apply_drive, apply_netdev, apply_device;
 

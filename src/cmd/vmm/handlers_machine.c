@@ -13,6 +13,19 @@ int apply_machine(struct option_ctx *c, const struct option_value *v, struct err
     return 0;
 }
 
+int apply_accel(struct option_ctx *c, const struct option_value *v, struct err *e)
+{
+    uint64_t n = keyval_uint(v->kv, "dirty-ring-size", 0);
+
+    if (n != 0 && (n < VMM_DIRTY_RING_MIN || (n & (n - 1)) != 0))
+        return err_set(e, -EINVAL, OPTIONS_STAGE,
+                       "-accel dirty-ring-size=%llu: not a valid value (allowed: 0, or a power of "
+                       "two from %d to %d)",
+                       (unsigned long long)n, VMM_DIRTY_RING_MIN, VMM_DIRTY_RING_MAX);
+    c->o->dirty_ring = (uint32_t)n;
+    return 0;
+}
+
 int apply_memory(struct option_ctx *c, const struct option_value *v, struct err *e)
 {
     uint64_t size = keyval_size(v->kv, "size", MACHINE_RAM_DEFAULT);

@@ -40,6 +40,10 @@ static const struct key accel_keys[] = {
      .flags = KEY_FIRST | KEY_REQUIRED | KEY_IGNORED,
      .allowed = "kvm"},
     HARMLESS("kernel-irqchip", "on"),
+    {.name = "dirty-ring-size",
+     .type = KEY_UINT,
+     .max = VMM_DIRTY_RING_MAX,
+     .help = "entries of each vCPU's dirty ring, a power of two from 1024 on; 0: the dirty bitmap"},
     {0}
 };
 
@@ -261,7 +265,8 @@ static const struct option table[] = {
      .help = "stay, stopped, when the guest powers off"},
     {.name = "nographic", .shape = OPTION_FLAG, .apply = apply_nographic,
      .help = "-serial stdio, unless -serial is given"},
-    {.name = "accel", .shape = OPTION_KEYS, .args = "kvm", .keys = accel_keys, .help = ACCEPTED},
+    {.name = "accel", .shape = OPTION_KEYS, .args = "kvm[,dirty-ring-size=N]",
+     .keys = accel_keys, .apply = apply_accel, .help = "how KVM tells what the guest writes"},
     {.name = "enable-kvm", .shape = OPTION_FLAG, .help = ACCEPTED},
     {.name = "nodefaults", .shape = OPTION_FLAG, .help = ACCEPTED},
     {.name = "no-user-config", .shape = OPTION_FLAG, .help = ACCEPTED},

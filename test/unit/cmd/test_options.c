@@ -302,6 +302,13 @@ static void test_process(void **state)
     assert_true(good("-sandbox off -sandbox on")->sandbox);
 }
 
+static void test_accel(void **state)
+{
+    assert_int_equal(good("-accel kvm")->dirty_ring, 0);
+    assert_int_equal(good("-accel kvm,dirty-ring-size=4096")->dirty_ring, 4096);
+    assert_int_equal(good("-accel accel=kvm,dirty-ring-size=0")->dirty_ring, 0);
+}
+
 /* Options that others pass and that change nothing: the machine is the default one. */
 static void test_harmless_options(void **state)
 {
@@ -356,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_incoming),
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_process),
+        cmocka_unit_test(test_accel),
         cmocka_unit_test(test_harmless_options),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_help_and_version),

@@ -45,6 +45,14 @@ static void test_machine(void **state)
     refused("-machine q35,accel=tcg", "-machine accel=tcg: not a valid value (allowed: kvm)");
     refused("-machine accel=kvm", "-machine lacks type=");
     refused("-machine q35,acell=kvm", "-machine has no 'acell'; did you mean 'accel'?");
+    refused("-accel kvm,dirty-ring-size=1000",
+            "-accel dirty-ring-size=1000: not a valid value (allowed: 0, or a power of two from "
+            "1024 to 65536)");
+    refused("-accel kvm,dirty-ring-size=512",
+            "-accel dirty-ring-size=512: not a valid value (allowed: 0, or a power of two from "
+            "1024 to 65536)");
+    refused("-accel kvm,dirty-ring-size=131072",
+            "-accel dirty-ring-size=131072: not a valid value (allowed: 0 to 65536)");
     refused("-accel tcg", "-accel tcg: not a valid value (allowed: kvm)");
 }
 

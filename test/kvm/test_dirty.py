@@ -1,0 +1,35 @@
+"""How KVM tells what the guest writes: by its bitmap or by the vCPUs' rings, with the same result."""
+
+import time
+
+import pytest
+
+from flight import assert_unharmed, destination, launch, move
+
+RING = ("-accel", "kvm,dirty-ring-size=1024")
+
+
+@pytest.mark.parametrize("here, there", [(RING, ()), ((), RING), (RING, RING)],
+                         ids=["ring-bitmap", "bitmap-ring", "ring-ring"])
+def test_moves_by_either(machine, tmp_path, here, there):
+    """A guest that rewrites its memory all the time, and whose ring fills many times."""
+    source = launch(machine, vcpus=2, ws=32, rate=200, args=here)
+    target, uri = destination(machine, tmp_path, args=there)
+    answer = move(source, target, uri)
+    assert answer["ram"]["dirty-sync-count"] >= 2
+    assert_unharmed(target)
+
+
+def test_cancelled_and_moved_again(machine, tmp_path):
+    """A log that was ended begins again."""
+    source = launch(machine, vcpus=2, ws=32, rate=200, args=RING)
+    target, uri = destination(machine, tmp_path)
+    source.set(max_bandwidth=8 << 20)
+    source.migrate(uri)
+    time.sleep(0.5)
+    source.qmp.command("migrate_cancel")
+    assert source.wait_migration()["status"] == "canceled"
+    assert_unharmed(source)
+    source.set(max_bandwidth=0)
+    move(source, target, uri)
+    assert_unharmed(target)

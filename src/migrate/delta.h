@@ -5,7 +5,9 @@
  * of a difference: delta_forget when a link was cut.
  *
  * A difference is a list of (bytes that are the same, bytes that are not, these bytes), the numbers
- * in LEB128, in at most DELTA_MAX bytes: a page that changed more goes whole.
+ * in LEB128, in at most DELTA_MAX bytes: a page that changed more goes whole.  Pages are compared
+ * by words, and runs of changed words trimmed to the bytes that changed: a gap of a few bytes is
+ * not worth the numbers.  All functions but new and free may be called by any thread.
  */
 #ifndef GODWIT_MIGRATE_DELTA_H
 #define GODWIT_MIGRATE_DELTA_H
@@ -27,12 +29,12 @@ void delta_forget(struct delta *d);
 
 enum delta_result {
     DELTA_MISS,     /* was not there; is now */
-    DELTA_SAME,     /* nothing changed: out is a difference of 0 bytes */
+    DELTA_SAME,     /* nothing changed: *len is 0, the empty difference */
     DELTA_FOUND,    /* *len bytes of difference in out */
     DELTA_OVERFLOW, /* changed too much; the cache has the new page */
 };
 
-/* page is a copy that nobody writes to, and what is sent.  After the call the cache holds it. */
+/* bytes is a copy that nobody writes to, and what is sent.  After the call the cache holds it. */
 enum delta_result delta_encode(struct delta *d, uint32_t region, uint64_t page, const void *bytes,
                                uint8_t out[DELTA_MAX], size_t *len);
 /* A page of zeros is sent as such: forget it. */

@@ -134,7 +134,8 @@ int command_migrate_set_capabilities(void *opaque, struct qmp_call *c, json_t *a
 {
     struct monitor *m = opaque;
     struct migrate_settings s = m->settings;
-    int rc = migrate_caps_set(&s, json_object_get(args, "capabilities"), false, e);
+    int rc =
+        migrate_caps_set(&s, json_object_get(args, "capabilities"), m->options->dirty_ring != 0, e);
 
     if (rc == 0)
         monitor_set_settings(m, &s);

@@ -161,6 +161,12 @@ def test_capabilities_refused(idle, name, state, text):
     switch(idle, postcopy_ram=False)  # off it is
 
 
+def test_dirty_limit_needs_the_ring(machine):
+    m = machine("idle", incoming="defer", args=["-accel", "kvm,dirty-ring-size=4096"])
+    switch(m, dirty_limit=True)
+    assert capabilities(m) == CAPABILITIES | {"dirty-limit": True}
+
+
 def test_without_events(machine, tmp_path):
     source = launch(machine)
     switch(source, events=False)

@@ -50,6 +50,14 @@ static int check_regions(const struct godwit_source_config *c, uint64_t *total, 
     return 0;
 }
 
+static int check_params(const struct godwit_params *p, struct err *e)
+{
+    if (p->on_timeout == GODWIT_TIMEOUT_POSTCOPY)
+        return err_set(e, -EOPNOTSUPP, STAGE,
+                       "on-timeout postcopy is not there yet: continue, suspend or cancel");
+    return 0;
+}
+
 static int init_parts(struct godwit_source *s, struct err *e)
 {
     int ret = bell_init(&s->bell);
@@ -86,7 +94,9 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
         return err_set(e, -ENOMEM, STAGE, "no memory for a migration");
     s->config = *config;
     s->params = config->params;
-    ret = check_regions(config, &s->total, e);
+    ret = check_params(&config->params, e);
+    if (!ret)
+        ret = check_regions(config, &s->total, e);
     if (!ret)
         ret = address_parse(config->uri, &address, e);
     if (!ret)
@@ -128,7 +138,7 @@ void godwit_source_free(struct godwit_source *s)
 
 /* ---- from other threads --------------------------------------------------------------------- */
 
-static int ask_end(struct godwit_source *s, enum godwit_status status, const struct err *why)
+int source_end(struct godwit_source *s, enum godwit_status status, const struct err *why)
 {
     int ret = 0;
 
@@ -155,7 +165,7 @@ int godwit_source_cancel(struct godwit_source *s)
     struct err why = ERR_INIT;
 
     err_set(&why, -ECANCELED, "", "canceled");
-    return ask_end(s, GODWIT_CANCELED, &why);
+    return source_end(s, GODWIT_CANCELED, &why);
 }
 
 int godwit_source_fail(struct godwit_source *s, int code, const char *why)
@@ -163,7 +173,7 @@ int godwit_source_fail(struct godwit_source *s, int code, const char *why)
     struct err e = ERR_INIT;
 
     err_set(&e, code < 0 ? code : -ECANCELED, "", "%s", why);
-    return ask_end(s, GODWIT_FAILED, &e);
+    return source_end(s, GODWIT_FAILED, &e);
 }
 
 void godwit_source_set_params(struct godwit_source *s, const struct godwit_params *p)
@@ -173,6 +183,18 @@ void godwit_source_set_params(struct godwit_source *s, const struct godwit_param
     pthread_mutex_unlock(&s->lock);
     pace_set_rate(&s->pace, p->max_bandwidth);
     bell_ring(&s->bell);
+}
+
+int godwit_source_continue(struct godwit_source *s)
+{
+    int ret;
+
+    pthread_mutex_lock(&s->lock);
+    ret = s->holding ? 0 : -EINVAL;
+    s->holding = false;
+    pthread_mutex_unlock(&s->lock);
+    bell_ring(&s->bell);
+    return ret;
 }
 
 void godwit_source_record(struct godwit_source *s, struct godwit_record *out)

@@ -19,6 +19,7 @@
 #include "migrate/converge.h"
 #include "migrate/digest.h"
 #include "migrate/handover.h"
+#include "migrate/intent.h"
 #include "migrate/link.h"
 #include "migrate/pace.h"
 #include "migrate/sender.h"
@@ -54,14 +55,20 @@ struct godwit_source {
     bool calling;    /* the migrate thread is in a callback: a lane keeps the link alive */
     enum source_word word;
     bool leaving; /* godwit_source_free waits */
+    bool holding; /* paused, waits for godwit_source_continue */
 
     /* The migrate thread's own. */
     struct link link;
     enum source_state state;
     struct converge model;
+    struct intent plan;
     uint32_t lanes;
     uint64_t total; /* bytes of all regions */
     uint64_t sequence, rounds, synced_ns, stopped_ns, committed_ns;
+    uint64_t predicted_ns; /* the blackout, as of the switch */
+    uint64_t hurried_ns;   /* since when the destination is waited for, the guest being paused */
+    uint64_t rated_ns;     /* when the vCPUs' rates were asked for last */
+    uint64_t rehearsed_ns; /* when it was rehearsed last; 0: never */
     uint64_t passed; /* the mark up to which the destination has all pages, by its own word */
     struct digest *digest; /* &hashes; NULL: off */
     struct digest hashes;
@@ -71,6 +78,9 @@ struct godwit_source {
     bool offered;    /* MANIFEST was sent: from here on a cut link is sought again */
     bool tracking;   /* dirty_start was called */
     bool intent;     /* journaled */
+    bool all_sent;   /* round 1 is over */
+    bool unhurried;  /* above the limit: rounds have a minimum length */
+    bool foretold;   /* an end was predicted */
     bool state_sent; /* the destination may become READY */
     bool refused;    /* the destination said ERROR: it has given up by itself */
 };
@@ -99,10 +109,13 @@ void source_tell(struct godwit_source *s, const char *why);
 /* Waits for a record of this type. The destination's ERROR becomes e. deadline_ns 0: for ever. */
 int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadline_ns,
                   struct link_record *rec, struct err *e);
-/* Waits until the lanes have done their job. */
-int source_wait_lanes(struct godwit_source *s, struct err *e);
+/* Waits until the lanes have done their job and the destination has it all. -ETIME (no error):
+ * until_ns is over (0: never). */
+int source_wait_lanes(struct godwit_source *s, uint64_t until_ns, struct err *e);
 /* Waits until they have done the last one and READY was heard, in whatever order. */
 int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err *e);
+/* Waits until something happened or until_ns (0: for ever), listening. 0: look again; -ETIME */
+int source_listen(struct godwit_source *s, uint64_t until_ns, struct err *e);
 /* Waits for a moment, listening. */
 int source_pause(struct godwit_source *s, uint64_t ns, struct err *e);
 /* Before a link is given up: the destination may have said why.  Its error, now e, or 0. */
@@ -115,6 +128,8 @@ int source_say(struct godwit_source *s, enum native_type type, const char *text,
 void source_call_begin(struct godwit_source *s);
 void source_call_end(struct godwit_source *s);
 void source_params(struct godwit_source *s, struct godwit_params *out);
+/* Ends the migration before the commit, as a person's cancel does. Any thread. -EBUSY, -EALREADY */
+int source_end(struct godwit_source *s, enum godwit_status status, const struct err *why);
 /* Ends and frees the lanes. */
 void source_drop_lanes(struct godwit_source *s);
 

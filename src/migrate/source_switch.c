@@ -3,18 +3,36 @@
 
 #include "base/clock.h"
 #include "migrate/source.h"
+#include "migrate/story.h"
 #include "stream/native/words.h"
 
 #define STAGE     "stop"
 #define FRAME_MAX 4096
 
-/* The guest is paused for no longer than was predicted plus ready-timeout. */
+/* The guest is paused for no longer than is allowed, or was predicted when more was asked for, plus
+ * ready-timeout.  What a person took to say `continue` does not count. */
 static uint64_t patience_ends(struct godwit_source *s)
 {
     struct godwit_params p;
+    uint64_t expected;
 
     source_params(s, &p);
-    return s->stopped_ns + (p.downtime_limit_ms + p.ready_timeout_ms) * NS_PER_MS;
+    expected = p.downtime_limit_ms * NS_PER_MS;
+    if (s->predicted_ns > expected)
+        expected = s->predicted_ns + s->predicted_ns / 4;
+    return s->hurried_ns + expected + p.ready_timeout_ms * NS_PER_MS;
+}
+
+/* Of which vCPUs have been stopped for the longest, of which devices were waited for. */
+static void tell_stopped(struct godwit_source *s, const struct godwit_stopped *stopped)
+{
+    uint64_t now = clock_now_ns();
+
+    s->paused_ns = stopped->paused_ns;
+    if (s->paused_ns < s->stopped_ns || s->paused_ns > now)
+        s->paused_ns = s->stopped_ns; /* it was not running */
+    story_phase(&s->stats, GODWIT_PHASE_PAUSE, s->paused_ns - s->stopped_ns);
+    story_phase(&s->stats, GODWIT_PHASE_DRAIN, now - s->paused_ns);
 }
 
 static int stop_guest(struct godwit_source *s, bool *was_running, struct err *e)
@@ -24,14 +42,52 @@ static int stop_guest(struct godwit_source *s, bool *was_running, struct err *e)
 
     stats_stage(&s->stats, GODWIT_STAGE_STOP);
     stats_stop(&s->stats);
-    s->stopped_ns = clock_now_ns();
+    story_predict(&s->stats, s->predicted_ns, 0);
+    s->stopped_ns = s->hurried_ns = clock_now_ns();
     source_call_begin(s);
     ret = s->config.ops->stop(s->config.opaque, &stopped, e);
     source_call_end(s);
     *was_running = stopped.was_running;
-    if (!ret)
-        handover_source(&s->state, SOURCE_STOP);
-    return ret;
+    if (ret)
+        return ret;
+    handover_source(&s->state, SOURCE_STOP);
+    tell_stopped(s, &stopped);
+    return 0;
+}
+
+static bool is_held(struct godwit_source *s)
+{
+    bool held;
+
+    pthread_mutex_lock(&s->lock);
+    held = s->holding;
+    pthread_mutex_unlock(&s->lock);
+    return held;
+}
+
+/* pause_before_switchover: until a person, or who watches for one, says `continue`. */
+static int hold(struct godwit_source *s, struct err *e)
+{
+    struct godwit_params p;
+    int ret = 0;
+
+    source_params(s, &p);
+    if (!p.pause_before_switchover)
+        return 0;
+    pthread_mutex_lock(&s->lock);
+    s->holding = true;
+    pthread_mutex_unlock(&s->lock);
+    stats_status(&s->stats, GODWIT_PRE_SWITCHOVER, NULL);
+    while (!ret && is_held(s))
+        ret = source_listen(s, 0, e);
+    pthread_mutex_lock(&s->lock);
+    s->holding = false;
+    pthread_mutex_unlock(&s->lock);
+    if (ret)
+        return ret;
+    s->hurried_ns = clock_now_ns();
+    stats_status(&s->stats, GODWIT_ACTIVE, NULL);
+    return 0;
 }
 
 static int send_state(struct godwit_source *s, const struct buf *state, bool was_running,
@@ -51,8 +107,26 @@ static int send_state(struct godwit_source *s, const struct buf *state, bool was
     return link_post(&s->link, &b, ret, e);
 }
 
+static int save_state(struct godwit_source *s, struct buf *state, struct err *e)
+{
+    uint64_t began = clock_now_ns();
+    int ret;
+
+    source_call_begin(s);
+    ret = s->config.ops->save_state(s->config.opaque, state, e);
+    source_call_end(s);
+    if (ret)
+        return ret;
+    if (state->len > GODWIT_STATE_MAX)
+        return err_set(e, -EMSGSIZE, STAGE, "the state has %zu bytes, at most %u are allowed",
+                       state->len, GODWIT_STATE_MAX);
+    story_phase(&s->stats, GODWIT_PHASE_STATE, clock_now_ns() - began);
+    return 0;
+}
+
 /* The state goes out on the control channel while the lanes send the last pages. */
-static int move_state(struct godwit_source *s, bool was_running, struct err *e)
+static int move_state(struct godwit_source *s, bool was_running, uint64_t *last_log_ns,
+                      struct err *e)
 {
     struct buf state;
     uint64_t pages;
@@ -60,12 +134,8 @@ static int move_state(struct godwit_source *s, bool was_running, struct err *e)
 
     stats_stage(&s->stats, GODWIT_STAGE_STATE);
     buf_init(&state, GODWIT_STATE_MAX);
-    source_call_begin(s);
-    ret = s->config.ops->save_state(s->config.opaque, &state, e);
-    source_call_end(s);
-    if (!ret && state.len > GODWIT_STATE_MAX)
-        ret = err_set(e, -EMSGSIZE, STAGE, "the state has %zu bytes, at most %u are allowed",
-                      state.len, GODWIT_STATE_MAX);
+    ret = save_state(s, &state, e);
+    *last_log_ns = clock_now_ns();
     if (!ret)
         ret = source_sync(s, &pages, e);
     if (!ret) {
@@ -78,7 +148,20 @@ static int move_state(struct godwit_source *s, bool was_running, struct err *e)
     return ret;
 }
 
-static int await_ready(struct godwit_source *s, struct err *e)
+/* Pages until all were sent, what READY was waited for after that is loading. */
+static void tell_ready(struct godwit_source *s, uint64_t last_log_ns)
+{
+    struct godwit_stats st;
+    uint64_t sent;
+
+    stats_get(&s->stats, &st);
+    sent = s->stats.begun_ns + st.stages[GODWIT_STAGE_READY].start_ns;
+    story_phase(&s->stats, GODWIT_PHASE_LAST_PAGES, sent - last_log_ns);
+    s->ready_ns = clock_now_ns();
+    story_phase(&s->stats, GODWIT_PHASE_STATE, s->ready_ns - sent);
+}
+
+static int await_ready(struct godwit_source *s, uint64_t last_log_ns, struct err *e)
 {
     struct godwit_params p;
     int ret = source_wait_ready(s, patience_ends(s), e);
@@ -90,6 +173,8 @@ static int await_ready(struct godwit_source *s, struct err *e)
                    "the destination was not ready in time (downtime-limit %u ms + ready-timeout "
                    "%u ms)",
                    p.downtime_limit_ms, p.ready_timeout_ms);
+    if (!ret)
+        tell_ready(s, last_log_ns);
     return ret;
 }
 
@@ -126,12 +211,15 @@ static int commit(struct godwit_source *s, struct err *e)
 int source_switch(struct godwit_source *s, struct err *e)
 {
     bool was_running = false;
+    uint64_t last_log_ns;
     int ret;
 
     ret = stop_guest(s, &was_running, e);
     if (!ret)
-        ret = move_state(s, was_running, e);
+        ret = hold(s, e);
     if (!ret)
-        ret = await_ready(s, e);
+        ret = move_state(s, was_running, &last_log_ns, e);
+    if (!ret)
+        ret = await_ready(s, last_log_ns, e);
     return ret ? ret : commit(s, e);
 }

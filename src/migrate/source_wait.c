@@ -104,7 +104,7 @@ int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadl
     return rec->type == type ? 0 : hear_unexpected(s, rec, e);
 }
 
-int source_wait_lanes(struct godwit_source *s, struct err *e)
+int source_wait_lanes(struct godwit_source *s, uint64_t until_ns, struct err *e)
 {
     struct link_record rec;
     int ret = 0;
@@ -112,7 +112,7 @@ int source_wait_lanes(struct godwit_source *s, struct err *e)
     /* What is written to a socket is not yet there: megabytes in its buffers would be waited for in
      * the blackout, and would flatter the bandwidth. */
     while (!ret && (!sender_idle(s->sender) || s->passed < s->sequence))
-        ret = wait_once(s, 0, &rec, e);
+        ret = wait_once(s, until_ns, &rec, e);
     if (!ret)
         ret = sender_error(s->sender, e);
     return ret > 0 ? hear_unexpected(s, &rec, e) : ret;
@@ -142,6 +142,14 @@ int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err 
             return ret;
     }
     return sender_error(s->sender, e);
+}
+
+int source_listen(struct godwit_source *s, uint64_t until_ns, struct err *e)
+{
+    struct link_record rec;
+    int ret = wait_once(s, until_ns, &rec, e);
+
+    return ret > 0 ? hear_unexpected(s, &rec, e) : ret;
 }
 
 int source_pause(struct godwit_source *s, uint64_t ns, struct err *e)

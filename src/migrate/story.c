@@ -91,6 +91,13 @@ void story_round_end(struct stats *st, uint64_t sent)
     pthread_mutex_unlock(&st->lock);
 }
 
+void story_throttle(struct stats *st, uint32_t throttle)
+{
+    pthread_mutex_lock(&st->lock);
+    st->s.throttle = throttle;
+    pthread_mutex_unlock(&st->lock);
+}
+
 void story_lane(struct stats *st, uint32_t lane, const struct godwit_lane *now)
 {
     pthread_mutex_lock(&st->lock);

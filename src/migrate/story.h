@@ -16,6 +16,8 @@ void story_decide(struct stats *st, const char *what, const char *why, ...)
 void story_round_begin(struct stats *st, uint64_t dirty, uint64_t dirty_rate, uint64_t bandwidth,
                        uint64_t predicted_ns, uint32_t throttle);
 void story_round_end(struct stats *st, uint64_t sent);
+/* Percent that is withheld from now on. */
+void story_throttle(struct stats *st, uint32_t throttle);
 void story_lane(struct stats *st, uint32_t lane, const struct godwit_lane *now);
 void story_phase(struct stats *st, enum godwit_phase phase, uint64_t ns);
 void story_predict(struct stats *st, uint64_t downtime_ns, uint64_t total_ns);

@@ -26,67 +26,121 @@ static void test_prediction(void **state)
     c.rtt_ns = 500 * NS_PER_US;
     converge_sent(&c, 1000 * MIB, NS_PER_S);
     assert_in_range(converge_predict(&c, 100 * MIB), 102 * NS_PER_MS, 104 * NS_PER_MS);
-    assert_int_equal(converge_predict(&c, 0), 3 * NS_PER_MS);
+    assert_in_range(converge_predict(&c, 0), 3 * NS_PER_MS, 3500 * NS_PER_US);
+    assert_true(converge_bound(&c, 100 * MIB) > converge_predict(&c, 100 * MIB));
     converge_sent(&c, 4096, 1); /* a page that went into a buffer measures nothing */
-    assert_in_range(c.bandwidth, 999 * MIB, 1001 * MIB);
+    assert_in_range(c.bandwidth, 999 * MIB, 1002 * MIB);
+    c.switchover = 100 * MIB; /* what a person says counts for the last pages, not for rounds */
+    assert_in_range(converge_predict(&c, 100 * MIB), 1003 * NS_PER_MS, 1005 * NS_PER_MS);
+    assert_in_range(converge_round_ns(&c, 100 * MIB), 99 * NS_PER_MS, 102 * NS_PER_MS);
+    c.cap = 10 * MIB;
+    assert_in_range(converge_round_ns(&c, 10 * MIB), 999 * NS_PER_MS, 1010 * NS_PER_MS);
 }
 
-static void test_idle_guest_switches_at_once(void **state)
+static void test_rehearsal_counts(void **state)
 {
+    struct converge c;
+
+    converge_init(&c, 50 * NS_PER_MS);
+    converge_sent(&c, 1000 * MIB, NS_PER_S);
+    converge_rehearsed(&c, NS_PER_MS, 3 * NS_PER_MS, 6 * NS_PER_MS);
+    assert_in_range(converge_predict(&c, 0), 10 * NS_PER_MS, 10500 * NS_PER_US);
+    assert_in_range(converge_floor(&c), 10 * NS_PER_MS, 10500 * NS_PER_US);
+    converge_found(&c, 100 * MIB, 100 * NS_PER_MS, 0); /* dirtied until it stands still: 1 ms of it */
+    assert_in_range(converge_predict(&c, 0), 11 * NS_PER_MS, 11500 * NS_PER_US);
+}
+
+/* Small sets cost more than their share: pages here and there, and the sockets' own time. */
+static void test_learns_from_small_rounds(void **state)
+{
+    struct converge c;
+    uint64_t truth = 5 * NS_PER_MS, naive;
+
+    converge_init(&c, 0);
+    converge_sent(&c, 2000 * MIB, NS_PER_S);
+    naive = converge_round_ns(&c, 2 * MIB);
+    for (int i = 0; i < 10; i++)
+        converge_sent(&c, 2 * MIB, truth);
+    assert_true(naive < truth / 4);
+    assert_in_range(converge_round_ns(&c, 2 * MIB), truth * 9 / 10, truth * 11 / 10);
+    for (int i = 0; i < 20; i++)
+        converge_sent(&c, 8192, 700 * NS_PER_US);
+    assert_in_range(converge_round_ns(&c, 4096), 600 * NS_PER_US, 800 * NS_PER_US);
+    assert_in_range(converge_round_ns(&c, 4000 * MIB), 2000 * NS_PER_MS, 2050 * NS_PER_MS);
+}
+
+/* A link that flickers makes the bound careful, a steady one makes it trust itself again. */
+static void test_learns_its_error(void **state)
+{
+    uint64_t careful, calm;
+    struct converge c;
+
+    converge_init(&c, 0);
+    for (int i = 0; i < 20; i++)
+        converge_sent(&c, 100 * MIB, (i % 2 ? 100 : 200) * NS_PER_MS);
+    careful = converge_bound(&c, 100 * MIB);
+    assert_true(careful > 200 * NS_PER_MS);
+    for (int i = 0; i < 40; i++)
+        converge_sent(&c, 100 * MIB, 100 * NS_PER_MS);
+    calm = converge_bound(&c, 100 * MIB);
+    assert_in_range(calm, 100 * NS_PER_MS, 110 * NS_PER_MS);
+}
+
+/* Two rounds of different length show where the set that is dirtied ends. */
+static void test_working_set_is_seen(void **state)
+{
+    struct converge c;
+
+    converge_init(&c, 0);
+    converge_sent(&c, 1000 * MIB, NS_PER_S);
+    converge_found(&c, 1000 * MIB, 2 * NS_PER_S, 0);
+    assert_in_range(converge_dirtied(&c, NS_PER_S, 0), 490 * MIB, 510 * MIB); /* no bend seen yet */
+    converge_found(&c, 950 * MIB, NS_PER_S, 0);
+    assert_in_range(converge_dirtied(&c, NS_PER_S, 0), 940 * MIB, 960 * MIB);
+    assert_in_range(converge_dirtied(&c, 20 * NS_PER_S, 0), 950 * MIB, 1300 * MIB);
+    assert_in_range(converge_dirtied(&c, NS_PER_S / 10, 0), 200 * MIB, 700 * MIB);
+    /* Under a throttle the same curve is gone through more slowly. */
+    assert_int_equal(converge_dirtied(&c, NS_PER_S, 0.9) / MIB,
+                     converge_dirtied(&c, NS_PER_S / 10, 0) / MIB);
+}
+
+static void test_steady_rate_has_no_end(void **state)
+{
+    struct converge c;
+
+    converge_init(&c, 0);
+    converge_found(&c, 300 * MIB, 3 * NS_PER_S, 0);
+    converge_found(&c, 100 * MIB, NS_PER_S, 0);
+    assert_in_range(converge_dirtied(&c, 100 * NS_PER_S, 0), 9900 * MIB, 10100 * MIB);
+    converge_found(&c, 70 * MIB, NS_PER_S, 0.3); /* seen through a throttle: the same guest */
+    assert_in_range(converge_dirtied(&c, 10 * NS_PER_S, 0), 990 * MIB, 1010 * MIB);
+    converge_found(&c, 0, NS_PER_S, 0);
+    assert_int_equal(converge_dirtied(&c, NS_PER_S, 0), 0);
+    converge_found(&c, 5 * MIB, 0, 0); /* says nothing */
+    assert_int_equal(converge_dirtied(&c, NS_PER_S, 0), 0);
+}
+
+static void test_forecast(void **state)
+{
+    struct converge_forecast f;
     struct converge c;
 
     converge_init(&c, NS_PER_MS);
     converge_sent(&c, 1000 * MIB, NS_PER_S);
-    assert_int_equal(converge_judge(&c, 0, NS_PER_S, 100 * NS_PER_MS), CONVERGE_SWITCH);
-    assert_int_equal(c.polished, 0);
-}
-
-/* Rounds of a guest that writes at `rate` into at most `set`, over a link of 1000 MiB/s. */
-static unsigned rounds_until_switch(uint64_t rate, uint64_t set, uint64_t limit_ns,
-                                    uint64_t *last_dirty)
-{
-    uint64_t ns = NS_PER_S, dirty;
-    struct converge c;
-
-    converge_init(&c, NS_PER_MS);
-    converge_sent(&c, 1000 * MIB, NS_PER_S);
-    for (unsigned round = 1; round < 200; round++) {
-        dirty = (uint64_t)((double)rate * (double)ns / 1e9);
-        dirty = dirty < set ? dirty : set;
-        if (converge_judge(&c, dirty, ns, limit_ns) == CONVERGE_SWITCH) {
-            *last_dirty = dirty;
-            return round;
-        }
-        ns = (uint64_t)((double)dirty / (1000.0 * (double)MIB) * 1e9) + 50 * NS_PER_US;
-    }
-    return 200;
-}
-
-/* The limit alone would have allowed 100 MiB in the blackout; a few quick rounds make it KiBs. */
-static void test_polishing(void **state)
-{
-    uint64_t last;
-    unsigned rounds = rounds_until_switch(100 * MIB, 1024 * MIB, 200 * NS_PER_MS, &last);
-
-    assert_in_range(rounds, 2, 6);
-    assert_true(last < MIB);
-}
-
-/* Polishing ends when it does not help: a hot set no round gets ahead of. */
-static void test_polishing_ends(void **state)
-{
-    uint64_t last;
-
-    assert_in_range(rounds_until_switch(5000 * MIB, 20 * MIB, 100 * NS_PER_MS, &last), 1, 3);
-    assert_in_range(rounds_until_switch(900 * MIB, 2000 * MIB, 2000 * NS_PER_MS, &last), 1, 14);
-}
-
-static void test_above_the_limit_goes_on(void **state)
-{
-    uint64_t last;
-
-    assert_int_equal(rounds_until_switch(5000 * MIB, 500 * MIB, 100 * NS_PER_MS, &last), 200);
-    assert_int_equal(rounds_until_switch(0, MIB, 0, &last), 200); /* the state alone is too dear */
+    converge_found(&c, 500 * MIB, NS_PER_S, 0);
+    /* 500, 250, 125, 62.5: halved in every round, so 0.5 + 0.25 + 0.125 s and the last of 63 ms. */
+    converge_forecast(&c, 500 * MIB, 0, 100 * NS_PER_MS, &f);
+    assert_true(f.reached);
+    assert_int_equal(f.rounds, 3);
+    assert_in_range(f.ns, 930 * NS_PER_MS, 950 * NS_PER_MS);
+    assert_in_range(f.blackout_ns, 60 * NS_PER_MS, 67 * NS_PER_MS);
+    converge_found(&c, 1500 * MIB, NS_PER_S, 0);
+    converge_forecast(&c, 1500 * MIB, 0, 100 * NS_PER_MS, &f);
+    assert_false(f.reached);
+    converge_forecast(&c, 1500 * MIB, 0.8, 100 * NS_PER_MS, &f);
+    assert_true(f.reached);
+    converge_forecast(&c, 1500 * MIB, 0.8, NS_PER_MS, &f); /* less than the state alone */
+    assert_false(f.reached);
 }
 
 /* ---- the bucket ----------------------------------------------------------------------------- */
@@ -236,10 +290,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prediction),
-        cmocka_unit_test(test_idle_guest_switches_at_once),
-        cmocka_unit_test(test_polishing),
-        cmocka_unit_test(test_polishing_ends),
-        cmocka_unit_test(test_above_the_limit_goes_on),
+        cmocka_unit_test(test_rehearsal_counts),
+        cmocka_unit_test(test_learns_from_small_rounds),
+        cmocka_unit_test(test_learns_its_error),
+        cmocka_unit_test(test_working_set_is_seen),
+        cmocka_unit_test(test_steady_rate_has_no_end),
+        cmocka_unit_test(test_forecast),
         cmocka_unit_test(test_unlimited),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_waiters_wake),

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
-"""Writes the corpus of the two fuzzers here: python3 seeds.py (needs test/golden/stream-v1.bin)."""
+"""Writes the corpus of the fuzzers here: python3 seeds.py.
+
+Needs test/golden/stream-v1.bin, and the commands lz4 and zstd."""
 import pathlib
 import struct
+import subprocess
 
 here = pathlib.Path(__file__).resolve().parent
 corpus = here.parent / "corpus"
@@ -76,3 +79,52 @@ golden = here.parent.parent / "golden" / "stream-v1.bin"
 target = corpus / "migrate-stream"
 target.mkdir(parents=True, exist_ok=True)
 (target / "stream-v1").write_bytes(golden.read_bytes())
+
+
+# ---- PACKED: the fuzzer makes the checksum right ------------------------------------------------
+PACKED = 19
+LZ4, ZSTD, DELTA = 1, 2, 3
+
+
+def packed(codec, runs, data):
+    body = struct.pack("<IIII", 0, codec, len(runs), len(data))
+    for first, count, kind in runs:
+        body += struct.pack("<QII", first, count, kind)
+    body += bytes(8) + data
+    return struct.pack("<IIQ", PACKED, 0, len(body)) + body + bytes(-len(body) % 8)
+
+
+def run_tool(data, *command):
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def lz4_block(data):
+    """The one block of the frame that the command writes: magic, FLG, BD, checksum, size, block."""
+    frame = run_tool(data, "lz4", "-1", "-c", "--no-frame-crc")
+    size, = struct.unpack_from("<I", frame, 7)
+    return frame[11:11 + size]
+
+
+def zstd_frame(data):
+    return run_tool(data, "zstd", "-1", "-c", "--no-check", "-q")
+
+
+def differences(*lists):
+    return b"".join(struct.pack("<H", len(d)) + d for d in map(bytes, lists))
+
+
+text = b"".join(b"line %d of a page of text\n" % (i * i) for i in range(1000))[:8192]
+same = b"Z" * 8192
+seeds = {
+    "lz4-text": packed(LZ4, [(0, 1, 0), (1, 9, 1), (20, 1, 0)], lz4_block(text)),
+    "lz4-same": packed(LZ4, [(5, 2, 0)], lz4_block(same)),
+    "zstd-text": packed(ZSTD, [(0, 2, 0), (7, 1, 1)], zstd_frame(text)),
+    "zstd-same": packed(ZSTD, [(1, 1, 0), (3, 1, 0)], zstd_frame(same)),
+    "delta": packed(DELTA, [(0, 3, 0)],
+                    differences([16, 3, 97, 98, 99, 8, 1, 7], [], [0xff, 0x1f, 1, 1])),
+    "delta-many": packed(DELTA, [(0, 64, 0)], differences(*[[i, 2, i, 255] for i in range(64)])),
+}
+target = corpus / "migrate-packed"
+target.mkdir(parents=True, exist_ok=True)
+for name, data in seeds.items():
+    (target / name).write_bytes(data)

@@ -5,6 +5,7 @@
 
 #include "vmm/fdset.h"
 #include "vmm/monitor.h"
+#include "vmm/tls_creds.h"
 
 static int command_nothing(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
 {
@@ -56,6 +57,19 @@ static int command_getfd(void *opaque, struct qmp_call *c, json_t *args, json_t 
     return err_set_errno(e, rc, "qmp", "getfd %s: cannot keep the descriptor", name);
 }
 
+static int command_object_add(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                              struct err *e)
+{
+    return tls_creds_add(((struct monitor *)opaque)->tls_creds, args, e);
+}
+
+static int command_object_del(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
+                              struct err *e)
+{
+    return tls_creds_del(((struct monitor *)opaque)->tls_creds, args, e);
+}
+
+static const struct qmp_arg args_object_del[] = {{"id", QMP_TYPE_STRING, true}, {0}};
 static const struct qmp_arg args_getfd[] = {{"fdname", QMP_TYPE_STRING, true}, {0}};
 /* QEMU's optional arguments that only its human monitor or old tools send are taken and ignored. */
 static const struct qmp_arg args_capabilities[] = {{"enable", QMP_TYPE_ARRAY, false}, {0}};
@@ -85,6 +99,8 @@ static const struct qmp_command commands[] = {
     {"query-cpus-fast", command_query_cpus_fast, NULL},
     {"query-block", command_query_block, NULL},
     {"getfd", command_getfd, args_getfd},
+    {"object-add", command_object_add, qmp_args_any},
+    {"object-del", command_object_del, args_object_del},
     {"stop", command_stop, NULL},
     {"cont", command_cont, NULL},
     {"quit", command_quit, NULL},

@@ -20,20 +20,9 @@ static const char *text_of(json_t *args, const char *name)
 
 /* ---- the course of it ---- */
 
-/* Nothing goes in the clear that was to go encrypted. */
-static int check_creds(const struct monitor *m, struct err *e)
+int command_migrate(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
 {
-    const char *id = m->settings.tls_creds;
-
-    return id[0] ? err_set(e, -ENODEV, STAGE, "tls-creds: there is no object '%s'", id) : 0;
-}
-
-int command_migrate(void *opaque, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
-{
-    struct monitor *m = opaque;
-    int rc = check_creds(m, e);
-
-    return rc == 0 ? outgoing_start(m, text_of(args, "uri"), e) : rc;
+    return outgoing_start(m, text_of(args, "uri"), e);
 }
 
 int command_migrate_incoming(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)

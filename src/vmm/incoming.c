@@ -21,11 +21,13 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
+#include "vmm/tls_creds.h"
 #include "vmm/vmstate.h"
 
 struct incoming {
     struct monitor *m;
     struct godwit_sink *sink;
+    struct tls_object *tls; /* held; NULL: in the clear */
     struct journal journal;
     struct manifest *manifest;
     struct machine_config config; /* what is built: the manifest's machine, this host's back-ends */
@@ -284,8 +286,12 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
         return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
     in->m = m;
     c.opaque = in;
-    rc = godwit_sink_start(&c, &in->sink, e);
+    rc = tls_creds_get(m->tls_creds, m->settings.tls_creds, true, &in->tls, e);
+    c.tls = tls_object_tls(in->tls);
+    if (rc == 0)
+        rc = godwit_sink_start(&c, &in->sink, e);
     if (rc != 0) {
+        tls_object_put(in->tls);
         free(in);
         return rc;
     }
@@ -318,6 +324,7 @@ void incoming_free(struct incoming *in)
     if (!in)
         return;
     godwit_sink_free(in->sink);
+    tls_object_put(in->tls);
     vm_free(in->vm); /* ready and never told to run: its journal keeps that in mind */
     bootimage_unmap(in->boot);
     journal_close(&in->journal);

@@ -15,6 +15,7 @@
 #include "vmm/fdset.h"
 #include "vmm/incoming.h"
 #include "vmm/outgoing.h"
+#include "vmm/tls_creds.h"
 
 /* ---- life ---- */
 
@@ -70,6 +71,8 @@ int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e)
         return err_set(e, -ENOMEM, "start", "no memory or no descriptors for the event loop");
     rc = monitor_configure(m, o, e);
     if (rc == 0)
+        rc = tls_creds_new(o, &m->tls_creds, e);
+    if (rc == 0)
         rc = monitor_open_qmp(m, e);
     if (rc == 0)
         rc = console_new(m->loop, o, &m->console, e);
@@ -119,6 +122,7 @@ void monitor_fini(struct monitor *m)
     qmp_server_free(m->qmp);
     backends_close(&m->backends);
     fdset_free(m->fds);
+    tls_creds_free(m->tls_creds);
     if (m->mem_mount_fd >= 0)
         close(m->mem_mount_fd);
     if (m->loop)

@@ -27,6 +27,7 @@ struct console;
 struct outgoing;
 struct incoming;
 struct fdset;
+struct tls_creds;
 struct dirtyrate;
 struct dirtylimit;
 
@@ -39,6 +40,7 @@ struct monitor {
     int mem_mount_fd;             /* where guest memory is made; -1: elsewhere */
     struct console *console;
     struct fdset *fds;            /* given by getfd, waiting to be used */
+    struct tls_creds *tls_creds;  /* the objects of that name */
     struct vm *vm;                /* NULL: none yet, or given away */
     enum runstate state;
     bool quitting, closing;       /* the end was asked for; has begun */

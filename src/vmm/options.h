@@ -27,6 +27,17 @@ enum {
 
 enum serial_kind { SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE, SERIAL_UNIX, SERIAL_PTY };
 
+#define VMM_TLS_MAX 8
+#define VMM_ID_MAX  64
+
+/* -object tls-creds-x509, tls-creds-psk */
+struct vmm_tls_option {
+    bool psk, is_server, verify_peer;
+    char id[VMM_ID_MAX];
+    char dir[VMM_PATH_MAX];
+    char username[VMM_ID_MAX]; /* PSK at the source; "": the usual one */
+};
+
 struct vmm_options {
     struct machine_config machine;
     uint32_t given; /* OPTION_* */
@@ -36,6 +47,8 @@ struct vmm_options {
     char serial_path[VMM_PATH_MAX];
     bool incoming;       /* -incoming given */
     char incoming_uri[VMM_PATH_MAX]; /* "" : defer */
+    uint32_t ntls;
+    struct vmm_tls_option tls[VMM_TLS_MAX];
     char pidfile[VMM_PATH_MAX];
     char log_file[VMM_PATH_MAX];
     char mem_path[VMM_PATH_MAX];

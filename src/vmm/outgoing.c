@@ -22,6 +22,7 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
+#include "vmm/tls_creds.h"
 #include "vmm/vmstate.h"
 
 #define DRAIN_LIMIT_NS (2 * NS_PER_S) /* patience with I/O in flight, the guest being paused */
@@ -32,6 +33,7 @@ struct outgoing {
     struct monitor *m;
     struct vm *vm; /* the machine that moves; valid until finish */
     struct godwit_source *source;
+    struct tls_object *tls; /* held; NULL: in the clear */
     struct journal journal;
     struct bootimage boot[BOOTIMAGE_COUNT];
     struct godwit_region regions[1 + BOOTIMAGE_COUNT];
@@ -367,7 +369,11 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
     o->vm = m->vm;
     journal_init(&o->journal, m->config.uuid, true);
     rc = outgoing_make_regions(o, e);
+    if (rc == 0)
+        rc = tls_creds_get(m->tls_creds, m->settings.tls_creds, false, &o->tls, e);
     if (rc == 0) {
+        c.tls = tls_object_tls(o->tls);
+        c.tls_hostname = m->settings.tls_hostname;
         c.opaque = o;
         c.regions = o->regions;
         c.nregions = o->nregions;
@@ -450,6 +456,7 @@ void outgoing_free(struct outgoing *o)
         godwit_source_cancel(o->source);
         godwit_source_free(o->source);
     }
+    tls_object_put(o->tls);
     bootimage_unmap(o->boot);
     journal_close(&o->journal);
     free(o);

@@ -50,6 +50,29 @@ int apply_sandbox(struct option_ctx *c, const struct option_value *v, struct err
     return 0;
 }
 
+int apply_object(struct option_ctx *c, const struct option_value *v, struct err *e)
+{
+    struct vmm_options *o = c->o;
+    struct vmm_tls_option *t = &o->tls[o->ntls];
+
+    if (v->kind->kind == OBJECT_RNG)
+        return 0; /* entropy is the host kernel's in any case */
+    if (o->ntls == VMM_TLS_MAX)
+        return err_set(e, -EINVAL, OPTIONS_STAGE, "at most %d -object tls-creds-... are possible",
+                       VMM_TLS_MAX);
+    *t = (struct vmm_tls_option){
+        .psk = v->kind->kind == OBJECT_TLS_PSK,
+        .is_server = !strcmp(keyval_string(v->kv, "endpoint", "client"), "server"),
+        .verify_peer = v->kind->kind == OBJECT_TLS_PSK || keyval_bool(v->kv, "verify-peer", true),
+    };
+    keyval_copy(v->kv, "id", t->id, sizeof(t->id));
+    keyval_copy(v->kv, "dir", t->dir, sizeof(t->dir));
+    if (t->psk)
+        keyval_copy(v->kv, "username", t->username, sizeof(t->username));
+    o->ntls++;
+    return 0;
+}
+
 /* "unix:PATH,server,nowait": listening at once without waiting for a client is all there is. */
 static int parse_socket(const char *option, const char *text, struct keyval *kv, struct err *e)
 {

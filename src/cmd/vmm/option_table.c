@@ -162,9 +162,22 @@ static const struct key rng_random_keys[] = {
     {0}
 };
 
+#define TLS_KEYS                                                                                   \
+    {.name = "id", .type = KEY_ID, .flags = KEY_REQUIRED, .max = ID_LEN},                          \
+        {.name = "dir", .type = KEY_STRING, .flags = KEY_REQUIRED, .max = VMM_PATH_MAX - 1},       \
+        {.name = "endpoint", .type = KEY_CHOICE, .allowed = "server|client"},                      \
+        HARMLESS("sanity-check", "on")
+
+static const struct key tls_x509_keys[] = {
+    TLS_KEYS, {.name = "verify-peer", .type = KEY_BOOL}, {0}};
+static const struct key tls_psk_keys[] = {
+    TLS_KEYS, {.name = "username", .type = KEY_STRING, .max = VMM_ID_MAX - 1}, {0}};
+
 static const struct option_kind object_kinds[] = {
-    {.name = "rng-random", .keys = rng_random_keys},
-    {0                   }
+    {.name = "rng-random",     .keys = rng_random_keys, .kind = OBJECT_RNG     },
+    {.name = "tls-creds-x509", .keys = tls_x509_keys,   .kind = OBJECT_TLS_X509},
+    {.name = "tls-creds-psk",  .keys = tls_psk_keys,    .kind = OBJECT_TLS_PSK },
+    {0                                                                         }
 };
 
 static const struct key sandbox_keys[] = {
@@ -234,8 +247,9 @@ static const struct option table[] = {
     {.name = "device", .shape = OPTION_KINDS, .args = "TYPE[,KEY=VALUE]...", .kinds = device_kinds,
      .apply = apply_device, .given = OPTION_DEVICES,
      .help = "a device; -pci types for q35, -device types for microvm"},
-    {.name = "object", .shape = OPTION_KINDS, .args = "rng-random,id=ID", .kinds = object_kinds,
-     .help = "accepted for virtio-rng's rng=; entropy is the host kernel's in any case"},
+    {.name = "object", .shape = OPTION_KINDS, .args = "tls-creds-x509|tls-creds-psk,id=ID,dir=DIR",
+     .kinds = object_kinds, .apply = apply_object,
+     .help = "credentials for the migration parameter tls-creds; rng-random is accepted"},
     {.name = "serial", .shape = OPTION_TEXT,
      .args = "stdio|file:PATH|unix:PATH,server,nowait|pty|none", .apply = apply_serial,
      .help = "where the first serial port is connected (default: none)"},

@@ -46,6 +46,17 @@ static void find_unused(const struct vmm_options *o, struct option_warnings *w)
             option_warn(w, "no -device uses -drive id=%s", m->drives[i].id);
 }
 
+/* The parameter tls-creds can only be set before a listener that is still to come. */
+static void find_clear_listener(const struct vmm_options *o, struct option_warnings *w)
+{
+    for (uint32_t i = 0; i < o->ntls; i++)
+        if (o->tls[i].is_server && o->incoming_uri[0])
+            option_warn(w,
+                        "-incoming %.100s listens in the clear: for TLS give -incoming defer, then "
+                        "set tls-creds to %s and use migrate-incoming",
+                        o->incoming_uri, o->tls[i].id);
+}
+
 int options_check(const struct vmm_options *o, struct option_warnings *warnings, struct err *e)
 {
     int ret = check_boot(o, e);
@@ -54,5 +65,7 @@ int options_check(const struct vmm_options *o, struct option_warnings *warnings,
         ret = check_daemon(o, e);
     if (!ret)
         find_unused(o, warnings);
+    if (!ret)
+        find_clear_listener(o, warnings);
     return ret;
 }

@@ -113,6 +113,7 @@ static void serve(struct godwit_sink *s, struct channel *control)
 
     s->state = SINK_EMPTY;
     stats_begin(&s->stats);
+    story_id(&s->stats, s->token, s->peer, false);
     stats_tell_begun(&s->stats);
     sink_params(s, &p);
     link_attach(&s->link, control, p.link_timeout_ms);

@@ -112,6 +112,7 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
     ret = init_parts(s, e);
     if (!ret) {
         stats_begin(&s->stats); /* whoever asks from now on hears "setup" */
+        story_id(&s->stats, s->token, s->uri, true);
         ret = thread_start(&s->thread, "migrate", source_main, s);
         if (ret)
             err_set_errno(e, ret, STAGE, "starting the migrate thread");

@@ -40,7 +40,7 @@ int backing_mount(void)
     if (fs < 0)
         return -errno;
     if (sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", "0" /* no limit */) == 0 &&
-        sys_fsconfig(fs, FSCONFIG_SET_STRING, "huge", "always") == 0 &&
+        sys_fsconfig(fs, FSCONFIG_SET_STRING, "huge", "advise") == 0 &&
         sys_fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0700") == 0 &&
         sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL) == 0)
         mnt = sys_fsmount(fs, FSMOUNT_CLOEXEC);
@@ -118,7 +118,7 @@ static int open_in_directory(struct backing *b, const char *dir, struct err *e)
     b->page_size = HUGE_PAGE;
     if (fs.f_type == HUGETLBFS_MAGIC) {
         b->page_size = (uint64_t)fs.f_bsize;
-        b->huge = b->reserve = true;
+        b->huge = b->hugetlb = true;
     }
     snprintf(b->name, sizeof(b->name), "file %.56s", dir);
     return 0;

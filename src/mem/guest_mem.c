@@ -12,8 +12,9 @@
 #include "base/bitmap.h"
 #include "mem/backing.h"
 
-#define HUGE_PAGE (2ULL << 20)
-#define FOUR_GIB  (4ULL << 30)
+#define HUGE_PAGE  (2ULL << 20)
+#define FOUR_GIB   (4ULL << 30)
+#define LOOK_BYTES (64ULL << 20) /* that are looked at for touched pages in one go */
 
 static uint64_t page_count(const struct guest_mem *m)
 {
@@ -46,9 +47,9 @@ static void lay_out(struct guest_mem *m, const struct guest_mem_config *c)
 
 /* Maps the file at an address aligned to its pages, without which no huge page can be used.
  * NORESERVE: a sparse guest may be larger than the host. */
-static int map_file(struct guest_mem *m, const struct backing *b, struct err *e)
+static int map_file(const struct backing *b, uint8_t **out, struct err *e)
 {
-    int flags = MAP_SHARED | MAP_FIXED | (b->reserve ? 0 : MAP_NORESERVE);
+    int flags = MAP_SHARED | MAP_FIXED | (b->hugetlb ? 0 : MAP_NORESERVE);
     size_t room = b->size + b->page_size;
     uintptr_t start, aligned;
     void *area;
@@ -71,11 +72,28 @@ static int map_file(struct guest_mem *m, const struct backing *b, struct err *e)
         munmap(area, aligned - start);
     if (start + room > aligned + b->size)
         munmap((void *)(aligned + b->size), start + room - (aligned + b->size));
-    m->host = (uint8_t *)aligned;
-    m->mapped = b->size;
-    madvise(m->host, m->mapped, MADV_DONTDUMP);
-    madvise(m->host, m->mapped, MADV_HUGEPAGE);
+    *out = (uint8_t *)aligned;
+    madvise(*out, b->size, MADV_DONTDUMP);
     return 0;
+}
+
+/* A second mapping asks for large pages, where they pay; the first finds them in the file.  To
+ * advise parts of the first would cut it into thousands of pieces. */
+static int map_memory(struct guest_mem *m, const struct backing *b, bool arriving, struct err *e)
+{
+    int rc = map_file(b, &m->host, e);
+
+    if (rc < 0)
+        return rc;
+    m->mapped = b->size;
+    if (!arriving || b->hugetlb) {
+        madvise(m->host, m->mapped, MADV_HUGEPAGE);
+        return 0;
+    }
+    rc = map_file(b, &m->dense, e);
+    if (rc == 0)
+        madvise(m->dense, m->mapped, MADV_HUGEPAGE);
+    return rc;
 }
 
 /* Kernels before 5.14 do not know MADV_POPULATE_WRITE; there the file is allocated instead. */
@@ -113,8 +131,9 @@ int guest_mem_new(const struct guest_mem_config *c, struct guest_mem **out, stru
         goto fail;
     m->fd = b.fd;
     m->huge = b.huge;
+    m->hugetlb = b.hugetlb;
     snprintf(m->backing, sizeof(m->backing), "%s", b.name);
-    rc = map_file(m, &b, e);
+    rc = map_memory(m, &b, c->arriving && !c->prealloc, e);
     if (rc < 0)
         goto fail;
     m->dirty = bitmap_new(page_count(m));
@@ -137,6 +156,8 @@ void guest_mem_free(struct guest_mem *m)
 {
     if (!m)
         return;
+    if (m->dense)
+        munmap(m->dense, m->mapped);
     if (m->host)
         munmap(m->host, m->mapped);
     if (m->dirty)
@@ -207,6 +228,37 @@ void guest_mem_dirty_fetch(struct guest_mem *m, uint64_t *bitmap)
     }
 }
 
+/* hugetlbfs cannot seek data; but its pages are never swapped out, so those that were ever touched
+ * are those in our page tables.  true: `offset` is in one; *end: up to where that holds, one look
+ * further at most. */
+static bool in_core(const struct guest_mem *m, uint64_t offset, uint64_t *end)
+{
+    unsigned char core[LOOK_BYTES / GUEST_PAGE_SIZE];
+    uint64_t n = m->size - offset < LOOK_BYTES ? m->size - offset : LOOK_BYTES;
+    uint64_t pages = n / GUEST_PAGE_SIZE, i = 1;
+
+    *end = m->size;
+    if (mincore(m->host + offset, n, core) < 0)
+        return true;
+    while (i < pages && (core[i] & 1) == (core[0] & 1))
+        i++;
+    *end = offset + i * GUEST_PAGE_SIZE;
+    return core[0] & 1;
+}
+
+static int next_in_core(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
+{
+    uint64_t at = offset / GUEST_PAGE_SIZE * GUEST_PAGE_SIZE, next;
+
+    while (at < m->size && !in_core(m, at, &next))
+        at = next;
+    *start = at < m->size ? (at > offset ? at : offset) : m->size;
+    while (at < m->size && in_core(m, at, &next))
+        at = next;
+    *end = at;
+    return 0;
+}
+
 int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
 {
     off_t data, hole;
@@ -214,6 +266,8 @@ int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *st
     *start = *end = m->size;
     if (offset >= m->size)
         return 0;
+    if (m->hugetlb)
+        return next_in_core(m, offset, start, end);
     data = lseek(m->fd, (off_t)offset, SEEK_DATA);
     if (data < 0) {
         if (errno != ENXIO)
@@ -227,6 +281,28 @@ int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *st
     if (hole > data && (uint64_t)hole < m->size)
         *end = (uint64_t)hole;
     return 0;
+}
+
+void guest_mem_dense(const struct guest_mem *m, uint64_t first, uint64_t n)
+{
+    uint64_t at = (first * GUEST_PAGE_SIZE + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uint64_t end = (first + n) * GUEST_PAGE_SIZE / HUGE_PAGE * HUGE_PAGE;
+
+    /* To read a byte is enough: a file of shared memory gets its page then, whoever reads.  And the
+     * page stays when it is not mapped here any more, where it would count a second time. */
+    for (; m->dense && at < end && at < m->size; at += HUGE_PAGE) {
+        (void)*(volatile const uint8_t *)(m->dense + at);
+        madvise(m->dense + at, HUGE_PAGE, MADV_DONTNEED);
+    }
+}
+
+void guest_mem_arrived(struct guest_mem *m)
+{
+    if (!m->dense)
+        return;
+    madvise(m->host, m->mapped, MADV_HUGEPAGE);
+    munmap(m->dense, m->mapped);
+    m->dense = NULL;
 }
 
 void guest_mem_discard(struct guest_mem *m)

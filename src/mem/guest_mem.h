@@ -27,24 +27,27 @@ struct guest_range {
 };
 
 struct guest_mem_config {
-    uint64_t size;           /* bytes, 2 MiB multiple */
-    uint64_t low_max;        /* RAM below this GPA (the start of the hole); the rest from 4 GiB on */
-    const char *path;        /* -mem-path or NULL */
-    bool prealloc;           /* -mem-prealloc: touch every page now, or fail now */
-    int mount_fd;            /* backing_mount() of an earlier, privileged moment; <= 0: none */
+    uint64_t size;    /* bytes, 2 MiB multiple */
+    uint64_t low_max; /* RAM below this GPA (the start of the hole); the rest from 4 GiB on */
+    const char *path; /* -mem-path or NULL */
+    bool prealloc;    /* -mem-prealloc: touch every page now, or fail now */
+    bool arriving;    /* 2 MiB pages only where guest_mem_dense says, up to guest_mem_arrived */
+    int mount_fd;     /* backing_mount() of an earlier, privileged moment; <= 0: none */
 };
 
 struct guest_mem {
-    uint8_t *host; /* the whole file, mapped shared, contiguous */
+    uint8_t *host;   /* the whole file, mapped shared, contiguous */
     uint64_t size;   /* bytes of RAM */
     uint64_t mapped; /* size, rounded up to the pages of the backing */
     int fd;
     uint32_t nranges;
     struct guest_range ranges[GUEST_MEM_RANGES];
-    uint64_t *dirty;    /* bit per page of the file: writes by the monitor */
-    bool huge;          /* 2 MiB pages asked for and given */
+    uint64_t *dirty; /* bit per page of the file: writes by the monitor */
+    bool huge;       /* 2 MiB pages asked for and given */
+    bool hugetlb;    /* all of it is, from a fixed pool */
+    uint8_t *dense;  /* arriving: the file mapped again, with 2 MiB pages; else NULL */
     bool preallocated;
-    char backing[64];   /* "tmpfs huge", "memfd", "file /dev/hugepages" for the log */
+    char backing[64]; /* "tmpfs huge", "memfd", "file /dev/hugepages" for the log */
 };
 
 int guest_mem_new(const struct guest_mem_config *c, struct guest_mem **out, struct err *e);
@@ -65,6 +68,13 @@ void guest_mem_dirty_fetch(struct guest_mem *m, uint64_t *bitmap);
 /* Next range of the file that was ever touched at or after offset (SEEK_DATA): *start == size when
  * none.  -errno never loses data: on doubt the rest counts as touched. */
 int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end);
+/* For a machine that arrives: pages [first, first + n) of the file are about to be written, most of
+ * them, so 2 MiB pages are taken for the whole blocks among them that have none yet.  Elsewhere a
+ * write takes 4 KiB, and a machine that used little of its RAM stays small. */
+void guest_mem_dense(const struct guest_mem *m, uint64_t first, uint64_t n);
+/* It has arrived: what the guest touches from now on gets 2 MiB pages.  Nobody is in
+ * guest_mem_dense. */
+void guest_mem_arrived(struct guest_mem *m);
 /* Gives all RAM back to the host (punches the file); contents become zero. */
 void guest_mem_discard(struct guest_mem *m);
 

@@ -185,6 +185,74 @@ static void a_sparse_machine_may_exceed_the_host(void **state)
     guest_mem_free(m);
 }
 
+static uint64_t taken(const struct guest_mem *m)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(m->fd, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* A machine that arrives takes 2 MiB only where most of them will be written. */
+static void an_arriving_machine_stays_small(void **state)
+{
+    struct guest_mem_config c = {.size = 32 * MIB, .low_max = 1 * GIB, .arriving = true};
+    struct guest_mem *m = make(&c);
+    uint64_t before;
+
+    if (!m->huge) {
+        guest_mem_free(m);
+        skip();
+    }
+    for (uint64_t at = 0; at < 8 * MIB; at += 2 * MIB)
+        m->host[at] = 1;
+    assert_true(taken(m) <= 4 * GUEST_PAGE_SIZE);
+    guest_mem_dense(m, 4 * 512 + 1, 3 * 512); /* two whole blocks, and parts of two */
+    before = taken(m);
+    assert_true(before > 4 * MIB && before <= 4 * MIB + 4 * GUEST_PAGE_SIZE);
+    for (uint64_t at = 10 * MIB; at < 14 * MIB; at++)
+        assert_int_equal(m->host[at], 0);
+    memset(m->host + 10 * MIB, 0x55, 4 * MIB);
+    assert_int_equal(taken(m), before);
+    guest_mem_dense(m, 15 * 512, 512 * 512); /* the end of memory is the end */
+    assert_int_equal(taken(m), before + 2 * MIB);
+    guest_mem_arrived(m);
+    m->host[20 * MIB] = 1; /* large pages again */
+    assert_int_equal(taken(m), before + 4 * MIB);
+    guest_mem_dense(m, 11 * 512, 512); /* nobody arrives any more: nothing */
+    assert_int_equal(taken(m), before + 4 * MIB);
+    guest_mem_free(m);
+}
+
+/* The pool that was asked for may not be there: then there is nothing to see. */
+static void large_pages_from_a_pool_tell_what_was_touched(void **state)
+{
+    struct guest_mem_config c = {
+        .size = 16 * MIB, .low_max = 1 * GIB, .path = "/dev/hugepages", .arriving = true};
+    uint64_t start, end;
+    struct guest_mem *m;
+
+    if (guest_mem_new(&c, &m, NULL) < 0)
+        skip();
+    if (!m->hugetlb) {
+        guest_mem_free(m);
+        skip();
+    }
+    guest_mem_next_data(m, 0, &start, &end);
+    assert_true(start == 16 * MIB);
+    m->host[5 * MIB] = 1;
+    guest_mem_next_data(m, 4096, &start, &end);
+    assert_true(start == 4 * MIB && end == 6 * MIB);
+    guest_mem_next_data(m, 4 * MIB + 8192, &start, &end);
+    assert_true(start == 4 * MIB + 8192 && end == 6 * MIB);
+    guest_mem_next_data(m, end, &start, &end);
+    assert_true(start == 16 * MIB);
+    m->host[15 * MIB] = 1;
+    guest_mem_next_data(m, 6 * MIB, &start, &end);
+    assert_true(start == 14 * MIB && end == 16 * MIB);
+    guest_mem_free(m);
+}
+
 static void a_directory_holds_an_unnamed_file(void **state)
 {
     char dir[] = "/tmp/godwit-test-mem-XXXXXX", link[64], target[256];
@@ -251,6 +319,8 @@ int main(void)
         cmocka_unit_test(discard_gives_zeros_back),
         cmocka_unit_test(prealloc_takes_it_now),
         cmocka_unit_test(a_sparse_machine_may_exceed_the_host),
+        cmocka_unit_test(an_arriving_machine_stays_small),
+        cmocka_unit_test(large_pages_from_a_pool_tell_what_was_touched),
         cmocka_unit_test(a_directory_holds_an_unnamed_file),
         cmocka_unit_test(a_path_that_is_no_directory_is_named),
         cmocka_unit_test(nothing_leaks),

@@ -41,6 +41,7 @@ struct incoming {
 
 struct incoming_call {
     struct incoming *in;
+    struct vm *vm;
     struct err *e;
     bool run;
     int rc;
@@ -51,20 +52,11 @@ struct incoming_call {
 static int incoming_build(struct incoming *in, struct err *e)
 {
     struct monitor *m = in->m;
-    struct vm_params p = {
-        .config = &in->config,
-        .mem_path = m->options->mem_path[0] ? m->options->mem_path : NULL,
-        .mem_prealloc = m->options->mem_prealloc,
-        .mem_mount_fd = m->mem_mount_fd,
-        .dirty_ring = m->options->dirty_ring,
-        .loop = m->loop,
-        .sandbox = m->options->sandbox,
-        .host = {.opaque = m, .request = monitor_request},
-        .backends = &m->backends,
-        .cpu = &in->manifest->cpu,
-    };
+    struct vm_params p = monitor_vm_params(m, &in->config);
     int rc = backends_reserve(&m->backends, e);
 
+    p.cpu = &in->manifest->cpu;
+    p.arriving = true;
     if (rc == 0)
         rc = bootimage_make(&m->backends, in->manifest->kernel_size, in->manifest->initrd_size,
                             in->boot, e);
@@ -112,7 +104,23 @@ static int incoming_manifest(void *opaque, const void *data, size_t len,
     return rc;
 }
 
+static void incoming_dense(void *opaque, uint32_t region, uint64_t first, uint64_t n)
+{
+    struct incoming *in = opaque;
+
+    if (region == 0)
+        guest_mem_dense(in->vm->mem, first, n);
+}
+
 /* ---- state, ready ---- */
+
+static int incoming_rehearse(void *opaque, const void *data, size_t len, uint64_t *load_ns,
+                             struct err *e)
+{
+    struct incoming *in = opaque;
+
+    return vmstate_rehearse_load(in->vm, data, len, load_ns, e);
+}
 
 static int incoming_load_state(void *opaque, const void *data, size_t len, struct err *e)
 {
@@ -172,6 +180,7 @@ static void incoming_run_on_loop(void *opaque)
         incoming_return_machine(in);
         return;
     }
+    guest_mem_arrived(m->vm->mem);
     m->config = in->config;
     bootimage_unmap(in->boot);
     monitor_set_state(m, call->run ? RUNSTATE_RUNNING : RUNSTATE_PAUSED);
@@ -194,7 +203,7 @@ static int incoming_run(void *opaque, bool was_running, uint64_t *running_ns, st
     struct incoming *in = opaque;
     /* -S here too: it arrives, and waits for cont */
     struct incoming_call call = {
-        .in = in, .e = e, .run = was_running && !in->m->options->start_paused};
+        .in = in, .vm = in->vm, .e = e, .run = was_running && !in->m->options->start_paused};
     int rc = backends_take_over(&in->m->backends, e);
 
     if (rc != 0)
@@ -205,7 +214,7 @@ static int incoming_run(void *opaque, bool was_running, uint64_t *running_ns, st
         return rc;
     }
     loop_call(in->m->loop, incoming_run_on_loop, &call);
-    *running_ns = clock_now_ns();
+    *running_ns = call.rc == 0 && call.run ? vm_running_since(call.vm) : clock_now_ns();
     return call.rc;
 }
 
@@ -260,6 +269,8 @@ static const struct godwit_sink_ops incoming_ops = {
     .run = incoming_run,
     .discard = incoming_discard,
     .event = incoming_event,
+    .rehearse = incoming_rehearse,
+    .dense = incoming_dense,
 };
 
 /* ---- start and end ---- */

@@ -81,19 +81,26 @@ int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e)
     return rc;
 }
 
-int monitor_launch(struct monitor *m, struct err *e)
+struct vm_params monitor_vm_params(struct monitor *m, const struct machine_config *config)
 {
-    struct vm_params p = {
-        .config = &m->config,
-        .mem_path = m->options->mem_path[0] ? m->options->mem_path : NULL,
-        .mem_prealloc = m->options->mem_prealloc,
+    const struct vmm_options *o = m->options;
+
+    return (struct vm_params){
+        .config = config,
+        .mem_path = o->mem_path[0] ? o->mem_path : NULL,
+        .mem_prealloc = o->mem_prealloc,
         .mem_mount_fd = m->mem_mount_fd,
-        .dirty_ring = m->options->dirty_ring,
+        .dirty_ring = o->dirty_ring,
         .loop = m->loop,
-        .sandbox = m->options->sandbox,
+        .sandbox = o->sandbox,
         .host = {.opaque = m, .request = monitor_request},
         .backends = &m->backends,
     };
+}
+
+int monitor_launch(struct monitor *m, struct err *e)
+{
+    struct vm_params p = monitor_vm_params(m, &m->config);
     int rc = journal_check_start(m->config.uuid, e);
 
     if (rc == 0)

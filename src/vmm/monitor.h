@@ -62,6 +62,8 @@ struct monitor {
 
 /* Makes an empty monitor: loop, QMP sockets, console; no machine. */
 int monitor_init(struct monitor *m, const struct vmm_options *o, struct err *e);
+/* What every machine here is made with; the rest is the caller's to fill in. */
+struct vm_params monitor_vm_params(struct monitor *m, const struct machine_config *config);
 /* Builds the machine of the options and starts it (unless -S). */
 int monitor_launch(struct monitor *m, struct err *e);
 void monitor_fini(struct monitor *m);

@@ -20,6 +20,8 @@ int outgoing_check_start(struct monitor *m, struct err *e);
 /* Replaces m->outgoing (whose migration must have ended). */
 int outgoing_start(struct monitor *m, const char *uri, struct err *e);
 int outgoing_cancel(struct monitor *m, struct err *e);
+/* pre-switchover ends; -EINVAL: it is not waited for. */
+int outgoing_continue(struct monitor *m, struct err *e);
 /* The guest is gone: the migration, if one runs, fails for this reason. */
 void outgoing_guest_ended(struct monitor *m, const char *why);
 /* A person's word, taken when it waits for one; what came of it is in query-migrate. */

@@ -36,6 +36,7 @@ static int vm_make_memory(struct vm *vm, const struct vm_params *p, struct err *
         .path = p->mem_path,
         .prealloc = p->mem_prealloc,
         .mount_fd = p->mem_mount_fd,
+        .arriving = p->arriving,
     };
 
     if (!ops)

@@ -72,6 +72,7 @@ struct vm_params {
     bool mem_prealloc;
     uint32_t dirty_ring; /* entries of each vCPU's; 0: the dirty bitmap */
     int mem_mount_fd;    /* backing_mount(), or -1 */
+    bool arriving;       /* its memory comes from elsewhere: guest_mem_dense */
     struct loop *loop;
     struct vm_host host;
     const struct board_backends *backends; /* lent for the machine's life */

@@ -103,7 +103,9 @@ __attribute__((no_sanitize("thread"))) static void touch(struct fake_source *g, 
     w[511] = ~stamp;
     if (g->generation % 64 == 0) /* now and then a page becomes zero again */
         w[0] = w[77] = w[511] = 0;
-    __atomic_fetch_or(&g->dirty[0][page / 64], 1ULL << (page % 64), __ATOMIC_SEQ_CST);
+    if (!(__atomic_fetch_or(&g->dirty[0][page / 64], 1ULL << (page % 64), __ATOMIC_SEQ_CST) &
+          (1ULL << (page % 64))))
+        __atomic_fetch_add(&g->written, PAGE, __ATOMIC_RELAXED);
 }
 
 static void *dirtier(void *arg)
@@ -122,7 +124,8 @@ static void *dirtier(void *arg)
             continue;
         }
         atomic_store(&g->parked, false);
-        owed += (double)g->rate * (double)(now - last) / (double)NS_PER_S / PAGE;
+        owed += (double)g->rate * (double)(now - last) / (double)NS_PER_S / PAGE *
+                (100.0 - atomic_load(&g->percent)) / 100;
         last = now;
         for (; owed >= 1 && !atomic_load(&g->paused); owed--)
             touch(g, g->at++ % g->working_set);
@@ -236,6 +239,7 @@ static int source_dirty_start(void *opaque, struct err *e)
             if (__atomic_load_n(&g->dirty[i][w], __ATOMIC_RELAXED))
                 __atomic_store_n(&g->dirty[i][w], 0, __ATOMIC_SEQ_CST);
     g->tracking = true;
+    g->rated_ns = clock_now_ns();
     return 0;
 }
 
@@ -286,7 +290,34 @@ static void source_dirty_stop(void *opaque)
 
     enter(g->slots, FAKE_DIRTY_STOP, NULL);
     assert(g->tracking);
+    assert(!atomic_load(&g->percent));
     g->tracking = false;
+}
+
+static int source_dirty_rates(void *opaque, uint64_t *bytes_per_s, uint32_t n)
+{
+    struct fake_source *g = opaque;
+    uint64_t now = clock_now_ns(), since = now - g->rated_ns;
+
+    assert(g->tracking && n > 0);
+    if (!g->knows_rates)
+        return -ENOTSUP;
+    memset(bytes_per_s, 0, n * sizeof(*bytes_per_s));
+    bytes_per_s[0] = __atomic_exchange_n(&g->written, 0, __ATOMIC_RELAXED) * NS_PER_S / since;
+    g->rated_ns = now;
+    return 0;
+}
+
+static void source_throttle(void *opaque, uint32_t vcpu, uint32_t percent)
+{
+    struct fake_source *g = opaque;
+
+    assert(percent < 100 && g->tracking);
+    if (vcpu != 0 && vcpu != GODWIT_ALL_VCPUS)
+        return; /* the dirtier is vCPU 0 */
+    atomic_store(&g->percent, percent);
+    if (percent > atomic_load(&g->percent_worst))
+        atomic_store(&g->percent_worst, percent);
 }
 
 static int source_next_data(void *opaque, uint32_t region, uint64_t offset, uint64_t *start,
@@ -319,6 +350,8 @@ static int source_stop(void *opaque, struct godwit_stopped *out, struct err *e)
     if (ret)
         return ret;
     *out = (struct godwit_stopped){.was_running = !g->started_paused, .paused_ns = clock_now_ns()};
+    if (atomic_load(&g->percent))
+        atomic_store(&g->percent_late, true);
     if (!g->started_paused) {
         assert(g->runs);
         park(g);
@@ -419,6 +452,8 @@ const struct godwit_source_ops fake_source_ops = {
     .reclaim = source_reclaim,
     .journal = source_journal,
     .finish = source_finish,
+    .dirty_rates = source_dirty_rates,
+    .throttle = source_throttle,
 };
 
 /* ---- the sink ------------------------------------------------------------------------------- */

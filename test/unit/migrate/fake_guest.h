@@ -75,6 +75,11 @@ struct fake_source {
     atomic_bool parked; /* it is */
     uint64_t rate, working_set, at;
     uint64_t generation;
+    atomic_uint percent;       /* withheld now: slows the dirtier */
+    atomic_uint percent_worst; /* ever */
+    atomic_bool percent_late;  /* it was not 0 when the machine was stopped or resumed */
+    bool knows_rates;          /* dirty_rates answers, as if the dirtier were vCPU 0 */
+    uint64_t written, rated_ns;
 
     bool started_paused; /* the machine was not running to begin with */
     atomic_bool runs;    /* the machine runs here */

@@ -91,6 +91,7 @@ void pair_migrate(struct pair *p)
                                      .tls_hostname = p->tls_hostname,
                                      .regions = p->from.memory.regions,
                                      .nregions = p->from.memory.n,
+                                     .nvcpus = 2,
                                      .params = p->params,
                                      .state_cost_ns = 500 * NS_PER_US};
     struct err e = ERR_INIT;

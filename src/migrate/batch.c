@@ -5,9 +5,11 @@
 _Static_assert(BATCH_PAGES_MAX <= NATIVE_PAGES_DATA_MAX, "a batch fits a record");
 _Static_assert(GODWIT_PAGE_SIZE == NATIVE_PAGE_SIZE, "pages of the interface and of the stream");
 
-void batch_begin(struct batch *b, const struct godwit_region *region)
+void batch_begin(struct batch *b, const struct godwit_region *region, uint32_t pages, uint32_t runs)
 {
     b->region = region;
+    b->pages_max = pages;
+    b->runs_max = runs;
     b->nruns = 0;
     b->data_pages = 0;
     b->zero_pages = 0;
@@ -57,7 +59,7 @@ static bool add(struct batch *b, uint64_t page)
     uint32_t kind = is_zero(page_at(b, page)) ? NATIVE_RUN_ZERO : NATIVE_RUN_DATA;
     bool joined = joins(b, page, kind);
 
-    if (!joined && b->nruns == NATIVE_RUNS_MAX)
+    if (!joined && b->nruns == b->runs_max)
         return false;
     if (kind == NATIVE_RUN_DATA)
         add_data(b, page, joined);
@@ -70,13 +72,15 @@ static bool add(struct batch *b, uint64_t page)
     return true;
 }
 
-/* It has enough, and this page begins another block. */
+/* It has enough; a large one also takes what is left of the block. */
 static bool is_full(const struct batch *b, uint64_t page)
 {
     const struct native_run *last;
 
-    if (b->data_pages < BATCH_PAGES)
+    if (b->data_pages < b->pages_max)
         return false;
+    if (b->pages_max < BATCH_BLOCK_PAGES)
+        return true;
     last = &b->runs[b->nruns - 1];
     return page / BATCH_BLOCK_PAGES != (last->first + last->count - 1) / BATCH_BLOCK_PAGES;
 }

@@ -23,6 +23,7 @@
 
 struct batch {
     const struct godwit_region *region;
+    uint32_t pages_max, runs_max;
     uint32_t nruns;
     uint32_t data_pages, zero_pages;
     struct native_run runs[NATIVE_RUNS_MAX];
@@ -34,7 +35,10 @@ struct batch {
     uint8_t head[NATIVE_PAGES_HEAD_MAX];
 };
 
-void batch_begin(struct batch *b, const struct godwit_region *region);
+/* Room for `pages` data pages (BATCH_PAGES, which may become BATCH_PAGES_MAX, or less than a block)
+ * and so many runs. */
+void batch_begin(struct batch *b, const struct godwit_region *region, uint32_t pages,
+                 uint32_t runs);
 /* Adds pages [first, end), looking at each; returns the first one for which there was no room. */
 uint64_t batch_scan(struct batch *b, uint64_t first, uint64_t end);
 static inline bool batch_empty(const struct batch *b)

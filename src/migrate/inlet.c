@@ -3,9 +3,28 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "wire/record.h"
-
 #define STAGE "precopy"
+
+void inlet_init(struct inlet *in, uint32_t index, struct place *place, struct stats *stats)
+{
+    in->index = index;
+    in->place = place;
+    in->stats = stats;
+}
+
+void inlet_fini(struct inlet *in)
+{
+    inlet_attach(in, NULL);
+    inlet_packed_free(in->packed);
+}
+
+void inlet_attach(struct inlet *in, struct channel *channel)
+{
+    if (in->channel)
+        in->waited_ns += in->channel->waited_ns;
+    channel_free(in->channel);
+    in->channel = channel;
+}
 
 static void count(struct inlet *in, size_t len)
 {
@@ -13,7 +32,7 @@ static void count(struct inlet *in, size_t len)
     atomic_fetch_add(&in->stats->transferred, len);
 }
 
-static int take(struct inlet *in, void *buf, size_t len, struct err *e)
+int inlet_take(struct inlet *in, void *buf, size_t len, struct err *e)
 {
     int ret = channel_read(in->channel, buf, len, e);
 
@@ -53,8 +72,7 @@ static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t page
 }
 
 /* The data runs, in slices: a run may be cut by the end of one. */
-static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t *data,
-                     struct err *e)
+static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct err *e)
 {
     uint32_t pages = 0;
     int niov = 0, ret = 0;
@@ -64,7 +82,6 @@ static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t
 
         if (in->runs[i].kind != NATIVE_RUN_DATA)
             continue;
-        *data += left;
         while (left > 0) {
             uint32_t n = INLET_SLICE_PAGES - pages;
 
@@ -86,26 +103,31 @@ static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t
     return niov ? read_slice(in, region, niov, pages, e) : 0;
 }
 
-static int place_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct err *e)
+void inlet_placed(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t change)
 {
-    uint64_t data = 0, zero = 0;
-    int ret;
+    uint64_t data = native_runs_data(in->runs, nruns), zero = 0;
 
-    place_expect(in->place, region, in->runs, nruns);
-    ret = read_runs(in, region, nruns, &data, e);
-    if (ret)
-        return ret;
-    add_change(in, place_zeros(in->place, region, in->runs, nruns));
+    add_change(in, change + place_zeros(in->place, region, in->runs, nruns));
     for (uint32_t i = 0; i < nruns; i++)
         zero += in->runs[i].kind == NATIVE_RUN_ZERO ? in->runs[i].count : 0;
     in->figures.pages += data + zero;
     in->records++;
     atomic_fetch_add(&in->stats->normal_pages, data);
     atomic_fetch_add(&in->stats->zero_pages, zero);
-    return 0;
 }
 
-static int check_region(const struct inlet *in, uint32_t region, struct err *e)
+static int place_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct err *e)
+{
+    int ret;
+
+    place_expect(in->place, region, in->runs, nruns);
+    ret = read_runs(in, region, nruns, e);
+    if (!ret)
+        inlet_placed(in, region, nruns, 0);
+    return ret;
+}
+
+int inlet_check_region(const struct inlet *in, uint32_t region, struct err *e)
 {
     if (region < in->place->nregions)
         return 0;
@@ -122,13 +144,13 @@ static int hear_pages(struct inlet *in, const struct record_header *h, struct er
     if (h->length < sizeof(fixed))
         return err_set(e, -EPROTO, STAGE, "a pages record of %" PRIu64 " bytes is too short",
                        h->length);
-    ret = take(in, fixed, sizeof(fixed), e);
+    ret = inlet_take(in, fixed, sizeof(fixed), e);
     if (!ret)
         ret = native_pages_fixed(h, fixed, &region, &nruns, e);
     if (!ret)
-        ret = check_region(in, region, e);
+        ret = inlet_check_region(in, region, e);
     if (!ret)
-        ret = take(in, in->table, NATIVE_PAGES_TABLE(nruns), e);
+        ret = inlet_take(in, in->table, NATIVE_PAGES_TABLE(nruns), e);
     if (!ret)
         ret = native_pages_table(h, fixed, in->table, place_pages(in->place, region), in->runs, e);
     return ret ? ret : place_runs(in, region, nruns, e);
@@ -147,6 +169,7 @@ static int hear_mark(struct inlet *in, const uint8_t *body, size_t len, struct n
         return err_set(e, -EPROTO, STAGE, "lane %u: mark %" PRIu64 " follows mark %" PRIu64,
                        in->index, mark->sequence, in->sequence);
     in->sequence = mark->sequence;
+    in->figures.blocked_ns = in->waited_ns + in->channel->waited_ns;
     return 1;
 }
 
@@ -154,7 +177,7 @@ static int hear_small(struct inlet *in, const struct record_header *h, struct na
                       struct err *e)
 {
     size_t padded = (size_t)record_padded(h->length), len;
-    int ret = take(in, in->small, padded, e);
+    int ret = inlet_take(in, in->small, padded, e);
 
     if (ret || (!native_type_known(h->type) && (h->flags & RECORD_OPTIONAL)))
         return ret;
@@ -171,13 +194,15 @@ int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e)
     struct record_header h;
     int ret;
 
-    ret = take(in, head, sizeof(head), e);
+    ret = inlet_take(in, head, sizeof(head), e);
     if (!ret)
         ret = record_header_decode(head, NATIVE_PAGES_LENGTH_MAX, &h, e);
     if (ret)
         return ret;
     if (h.type == NATIVE_PAGES)
         return hear_pages(in, &h, e);
+    if (h.type == NATIVE_PACKED)
+        return inlet_hear_packed(in, &h, e);
     if (record_padded(h.length) > INLET_SMALL_MAX)
         return err_set(e, -EPROTO, STAGE, "a lane's record of type 0x%x has %" PRIu64 " bytes",
                        h.type, h.length);

@@ -14,6 +14,7 @@
 #include "stream/native/pages.h"
 #include "stream/native/words.h"
 #include "transport/channel.h"
+#include "wire/record.h"
 
 /* The largest record of a lane that carries no pages. */
 #define INLET_SMALL_MAX 65536U
@@ -32,9 +33,29 @@ struct inlet {
     struct iovec iov[INLET_SLICE_PAGES];
     uint8_t table[NATIVE_PAGES_TABLE(NATIVE_RUNS_MAX)];
     uint8_t small[INLET_SMALL_MAX];
+    struct inlet_packed *packed; /* NULL until the first packed record */
+    uint64_t waited_ns;          /* by channels that are gone */
 };
 
+/* Zeroed memory becomes an inlet (lane `index`). */
+void inlet_init(struct inlet *in, uint32_t index, struct place *place, struct stats *stats);
+void inlet_fini(struct inlet *in); /* the channel too */
+/* Another channel (owned; NULL: none), the last one is closed. */
+void inlet_attach(struct inlet *in, struct channel *channel);
 /* Reads one record.  0: it was dealt with; 1: *mark, the next in order, was read; -errno. */
 int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e);
+
+/* ---- inlet_packed.c ---- */
+
+struct inlet_packed;
+void inlet_packed_free(struct inlet_packed *p); /* NULL is fine */
+int inlet_hear_packed(struct inlet *in, const struct record_header *h, struct err *e);
+
+/* ---- what both kinds of pages need ---- */
+
+int inlet_take(struct inlet *in, void *buf, size_t len, struct err *e);
+int inlet_check_region(const struct inlet *in, uint32_t region, struct err *e);
+/* All of a record's pages are in their places: zeros too, after this. `change`: in the digest. */
+void inlet_placed(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t change);
 
 #endif

@@ -16,23 +16,55 @@
 #include <stdatomic.h>
 
 #include "migrate/batch.h"
+#include "migrate/delta.h"
+#include "migrate/pack.h"
+#include "migrate/parcel.h"
 #include "migrate/sender.h"
 #include "migrate/work.h"
 
+/* What the lanes have in common; constant during a job. */
+struct lane_share {
+    const struct sender_config *config;
+    struct work work;
+    struct sender_job job;
+    enum godwit_compression compression; /* as wanted, AUTO too */
+    uint32_t zstd_level;
+    struct delta *delta; /* NULL: every page goes whole */
+    atomic_bool failed;  /* some lane has: no use in going on */
+};
+
 struct lane {
     uint32_t index;
-    const struct sender_config *config;
-    struct work *work;
-    const atomic_bool *failed; /* some lane has: no use in going on */
+    struct lane_share *share;
     struct channel *channel;
-    struct sender_job job;
 
     struct batch batch;
-    uint64_t records;           /* page records put on the channel in this job */
+    enum godwit_compression codec; /* of the batch */
+    struct pack_choice choice;
+    struct parcel *parcel;
+    uint64_t records;           /* page records begun in this job */
+    uint64_t blocked_ns;        /* by max-bandwidth, since the migration began, */
+    uint64_t waited_ns;         /* and by channels that are gone */
     struct godwit_lane figures; /* since the migration began */
 };
 
+/* Zeroed memory becomes a lane; on failure the channel is still the caller's. */
+int lane_init(struct lane *l, uint32_t index, struct lane_share *share, struct channel *channel,
+              struct err *e);
+void lane_fini(struct lane *l); /* the channel too; never initialised: fine */
+/* Another channel (owned; NULL: none), the last one is closed. */
+void lane_attach(struct lane *l, struct channel *channel);
 /* Does its share of the job. */
-int lane_run(struct lane *l, const struct sender_job *job, struct err *e);
+int lane_run(struct lane *l, struct err *e);
+
+/* ---- lane_send.c: from a batch to the channel ---- */
+
+/* An empty batch for this region, of the size that suits how it will go. */
+void lane_begin(struct lane *l, const struct godwit_region *region);
+/* Sends what is in the batch, and begins the next. */
+int lane_flush(struct lane *l, struct err *e);
+/* At most so many records will carry what is in the batch. */
+uint32_t lane_pending(const struct lane *l);
+int lane_mark(struct lane *l, struct err *e);
 
 #endif

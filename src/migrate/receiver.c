@@ -136,10 +136,8 @@ static void join(struct receiver *r)
         r->gates[i].started = false;
     }
     pthread_mutex_lock(&r->lock);
-    for (uint32_t i = 0; i < r->config.lanes; i++) {
-        channel_free(r->gates[i].inlet.channel);
-        r->gates[i].inlet.channel = NULL;
-    }
+    for (uint32_t i = 0; i < r->config.lanes; i++)
+        inlet_attach(&r->gates[i].inlet, NULL);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -168,13 +166,9 @@ int receiver_new(const struct receiver_config *config, struct channel **channels
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->turn, NULL);
     for (uint32_t i = 0; i < config->lanes; i++) {
-        struct inlet *in = &r->gates[i].inlet;
-
         r->gates[i].receiver = r;
-        in->index = i;
-        in->place = &r->place;
-        in->stats = config->stats;
-        in->channel = channels[i];
+        inlet_init(&r->gates[i].inlet, i, &r->place, config->stats);
+        inlet_attach(&r->gates[i].inlet, channels[i]);
     }
     ret = place_init(&r->place, e);
     if (!ret)
@@ -193,6 +187,8 @@ void receiver_free(struct receiver *r)
         return;
     halt(r);
     join(r);
+    for (uint32_t i = 0; i < r->config.lanes; i++)
+        inlet_fini(&r->gates[i].inlet);
     place_fini(&r->place);
     pthread_cond_destroy(&r->turn);
     pthread_mutex_destroy(&r->lock);
@@ -264,7 +260,7 @@ int receiver_resume(struct receiver *r, struct channel **channels, struct err *e
     for (uint32_t i = 0; i < r->config.lanes; i++) {
         struct inlet *in = &r->gates[i].inlet;
 
-        in->channel = channels[i];
+        inlet_attach(in, channels[i]);
         in->sequence = r->passed;
         in->records = 0;
     }

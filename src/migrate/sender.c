@@ -7,9 +7,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "migrate/delta.h"
 #include "migrate/lane.h"
 #include "migrate/thread.h"
-#include "migrate/work.h"
 
 #define STAGE "precopy"
 
@@ -24,19 +25,18 @@ struct worker {
 
 struct sender {
     struct sender_config config;
-    struct work work;
+    struct lane_share share;
     struct worker *workers;
+    struct delta *delta; /* NULL: off */
+    uint64_t delta_bytes;
 
     pthread_mutex_t lock; /* guards what follows, and which channels the lanes have */
     pthread_cond_t go, rest;
-    struct sender_job job;
     uint64_t generation; /* of the job; a lane compares it with the one it did last */
     uint32_t busy;
     bool quit;
     bool stopped; /* for good: channels to come are cut as well */
     struct err error;
-
-    atomic_bool failed; /* the job is not worth going on with */
 };
 
 /* ---- the threads ---------------------------------------------------------------------------- */
@@ -44,7 +44,7 @@ struct sender {
 /* With the lock held. */
 static void cut(struct sender *s)
 {
-    atomic_store(&s->failed, true);
+    atomic_store(&s->share.failed, true);
     pace_stop(s->config.pace);
     for (uint32_t i = 0; i < s->config.lanes; i++)
         if (s->workers[i].lane.channel)
@@ -94,7 +94,6 @@ static void *worker_main(void *arg)
 {
     struct worker *w = arg;
     struct sender *s = w->sender;
-    struct sender_job job;
     uint64_t done = 0;
     bool quit;
 
@@ -106,11 +105,10 @@ static void *worker_main(void *arg)
         wait_for_job(w, done);
         done = s->generation;
         quit = s->quit;
-        job = s->job;
         pthread_mutex_unlock(&s->lock);
         if (quit)
             return NULL;
-        ret = lane_run(&w->lane, &job, &e);
+        ret = lane_run(&w->lane, &e);
         job_done(s, ret, &e);
     }
 }
@@ -160,15 +158,15 @@ int sender_new(const struct sender_config *config, struct channel **channels, st
     }
     s->config = *config;
     init_locks(s);
+    s->share.config = &s->config;
+    ret = work_init(&s->share.work, s->config.regions, s->config.nregions, s->config.lanes, e);
     for (uint32_t i = 0; i < config->lanes; i++) {
         s->workers[i].sender = s;
-        s->workers[i].lane = (struct lane){.index = i,
-                                           .config = &s->config,
-                                           .work = &s->work,
-                                           .failed = &s->failed,
-                                           .channel = channels[i]};
+        if (!ret)
+            ret = lane_init(&s->workers[i].lane, i, &s->share, channels[i], e);
+        if (!s->workers[i].lane.channel)
+            channel_free(channels[i]);
     }
-    ret = work_init(&s->work, s->config.regions, s->config.nregions, s->config.lanes, e);
     if (!ret)
         ret = start_workers(s, e);
     if (ret) {
@@ -193,8 +191,9 @@ void sender_free(struct sender *s)
         if (s->workers[i].started)
             pthread_join(s->workers[i].thread, NULL);
     for (uint32_t i = 0; i < s->config.lanes; i++)
-        channel_free(s->workers[i].lane.channel);
-    work_fini(&s->work);
+        lane_fini(&s->workers[i].lane);
+    work_fini(&s->share.work);
+    delta_free(s->delta);
     pthread_cond_destroy(&s->rest);
     pthread_cond_destroy(&s->go);
     pthread_mutex_destroy(&s->lock);
@@ -206,7 +205,7 @@ void sender_free(struct sender *s)
 
 uint64_t *sender_bitmap(struct sender *s, uint32_t region)
 {
-    return s->work.due[region];
+    return s->share.work.due[region];
 }
 
 void sender_set_timeout(struct sender *s, uint32_t timeout_ms)
@@ -219,11 +218,35 @@ void sender_set_timeout(struct sender *s, uint32_t timeout_ms)
     }
 }
 
+static void set_delta(struct sender *s, uint64_t bytes)
+{
+    struct err e = ERR_INIT;
+
+    if (bytes == s->delta_bytes)
+        return;
+    delta_free(s->delta);
+    s->delta = NULL;
+    s->delta_bytes = bytes;
+    if (bytes && delta_new(bytes, &s->delta, &e))
+        log_warn("migrate", "pages go whole: %s", e.text);
+}
+
+void sender_set_params(struct sender *s, const struct godwit_params *p)
+{
+    s->share.compression = p->compression;
+    s->share.zstd_level = p->zstd_level;
+    set_delta(s, p->delta ? p->delta_cache : 0);
+}
+
 void sender_go(struct sender *s, const struct sender_job *job)
 {
     pthread_mutex_lock(&s->lock);
-    s->job = *job;
-    work_begin(&s->work, job->first);
+    s->share.job = *job;
+    /* Round 1 sends every page once: nothing to compare, and too much to remember. */
+    s->share.delta = job->first ? NULL : s->delta;
+    if (job->first && s->delta)
+        delta_forget(s->delta);
+    work_begin(&s->share.work, job->first);
     s->generation++;
     s->busy = s->config.lanes;
     pthread_cond_broadcast(&s->go);
@@ -258,10 +281,10 @@ void sender_suspend(struct sender *s)
     cut(s);
     while (s->busy)
         pthread_cond_wait(&s->rest, &s->lock);
-    for (uint32_t i = 0; i < s->config.lanes; i++) {
-        channel_free(s->workers[i].lane.channel);
-        s->workers[i].lane.channel = NULL;
-    }
+    for (uint32_t i = 0; i < s->config.lanes; i++)
+        lane_attach(&s->workers[i].lane, NULL);
+    if (s->delta) /* the destination may lack what went last */
+        delta_forget(s->delta);
     s->error = (struct err)ERR_INIT;
     pthread_mutex_unlock(&s->lock);
 }
@@ -273,16 +296,16 @@ int sender_resume(struct sender *s, struct channel **channels, const uint64_t *r
 
     if (nrecords > 0)
         atomic_fetch_add(&s->config.stats->remaining,
-                         work_restore(&s->work, records, nrecords) * GODWIT_PAGE_SIZE);
+                         work_restore(&s->share.work, records, nrecords) * GODWIT_PAGE_SIZE);
     pthread_mutex_lock(&s->lock);
     for (uint32_t i = 0; i < s->config.lanes; i++)
-        s->workers[i].lane.channel = channels[i];
+        lane_attach(&s->workers[i].lane, channels[i]);
     if (s->stopped) {
         cut(s);
         ret = err_set(e, -ECANCELED, STAGE, "canceled");
     } else {
         pace_restart(s->config.pace);
-        atomic_store(&s->failed, false);
+        atomic_store(&s->share.failed, false);
     }
     pthread_mutex_unlock(&s->lock);
     return ret;

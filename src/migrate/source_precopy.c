@@ -178,6 +178,7 @@ static int send_round(struct godwit_source *s, uint64_t remaining, struct err *e
 
     source_params(s, &p);
     sender_set_timeout(s->sender, p.link_timeout_ms);
+    sender_set_params(s->sender, &p);
     atomic_store(&s->stats.remaining, remaining);
     ret = announce_round(s, remaining, e);
     if (ret)

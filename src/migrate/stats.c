@@ -32,6 +32,13 @@ static void copy(struct stats *st, struct godwit_stats *out)
     out->normal_pages = atomic_load(&st->normal_pages);
     out->skipped_pages = atomic_load(&st->skipped_pages);
     out->remaining = atomic_load(&st->remaining);
+    out->packed_pages = atomic_load(&st->packed_pages);
+    out->packed_bytes = atomic_load(&st->packed_bytes);
+    out->delta_pages = atomic_load(&st->delta_pages);
+    out->delta_bytes = atomic_load(&st->delta_bytes);
+    out->delta_hits = atomic_load(&st->delta_hits);
+    out->delta_misses = atomic_load(&st->delta_misses);
+    out->delta_overflows = atomic_load(&st->delta_overflows);
     if (st->at_stop == UINT64_MAX) {
         out->precopy_bytes = out->transferred;
     } else {
@@ -75,14 +82,22 @@ static void enter(struct stats *st, enum godwit_stage stage)
         st->s.setup_ns = now - st->begun_ns;
 }
 
+static void clear_counters(struct stats *st)
+{
+    atomic_uint_fast64_t *all[] = {
+        &st->transferred,  &st->zero_pages,   &st->normal_pages, &st->skipped_pages,
+        &st->remaining,    &st->packed_pages, &st->packed_bytes, &st->delta_pages,
+        &st->delta_bytes,  &st->delta_hits,   &st->delta_misses, &st->delta_overflows,
+    };
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        atomic_store(all[i], 0);
+}
+
 void stats_begin(struct stats *st)
 {
     pthread_mutex_lock(&st->lock);
-    atomic_store(&st->transferred, 0);
-    atomic_store(&st->zero_pages, 0);
-    atomic_store(&st->normal_pages, 0);
-    atomic_store(&st->skipped_pages, 0);
-    atomic_store(&st->remaining, 0);
+    clear_counters(st);
     st->s = (struct godwit_stats){.status = GODWIT_SETUP};
     memset(st->record, 0, sizeof(*st->record));
     st->begun_ns = clock_now_ns();

@@ -17,6 +17,8 @@ typedef void (*stats_event_fn)(void *opaque, enum godwit_event_kind kind,
 struct stats {
     /* Added to by lanes and the control channel. */
     atomic_uint_fast64_t transferred, zero_pages, normal_pages, skipped_pages, remaining;
+    atomic_uint_fast64_t packed_pages, packed_bytes;
+    atomic_uint_fast64_t delta_pages, delta_bytes, delta_hits, delta_misses, delta_overflows;
 
     pthread_mutex_t lock;  /* guards all below but event and opaque */
     struct godwit_stats s; /* without the counters above */

@@ -48,9 +48,9 @@ static int describe(struct channel *c, ssize_t ret, const char *verb, uint64_t b
 }
 
 /* Waits until the channel is ready (or broken: the next call tells how). 0, -ETIMEDOUT, -errno. */
-static int wait_ready(const struct channel *c, short events)
+static int wait_ready(struct channel *c, short events)
 {
-    uint64_t deadline = clock_now_ns() + c->timeout_ms * NS_PER_MS;
+    uint64_t began = clock_now_ns(), deadline = began + c->timeout_ms * NS_PER_MS;
     struct pollfd p = {.fd = c->fd, .events = events};
     int timeout = -1, n;
 
@@ -65,8 +65,10 @@ static int wait_ready(const struct channel *c, short events)
                           : (int)((deadline - now + NS_PER_MS - 1) / NS_PER_MS);
         }
         n = poll(&p, 1, timeout);
-        if (n > 0)
+        if (n > 0) {
+            c->waited_ns += clock_now_ns() - began;
             return 0;
+        }
         if (n < 0 && errno != EINTR)
             return -errno;
     }

@@ -77,6 +77,7 @@ static const struct qmp_arg args_migrate[] = {{"uri", QMP_TYPE_STRING, true},
                                               {"detach", QMP_TYPE_BOOL, false},
                                               {0}};
 static const struct qmp_arg args_migrate_incoming[] = {{"uri", QMP_TYPE_STRING, true}, {0}};
+static const struct qmp_arg args_migrate_continue[] = {{"state", QMP_TYPE_STRING, true}, {0}};
 static const struct qmp_arg args_migrate_resolve[] = {{"winner", QMP_TYPE_STRING, true}, {0}};
 static const struct qmp_arg args_migrate_capabilities[] = {{"capabilities", QMP_TYPE_ARRAY, true},
                                                            {0}};
@@ -109,6 +110,7 @@ static const struct qmp_command commands[] = {
     {"migrate", command_migrate, args_migrate},
     {"migrate-incoming", command_migrate_incoming, args_migrate_incoming},
     {"migrate_cancel", command_migrate_cancel, NULL},
+    {"migrate-continue", command_migrate_continue, args_migrate_continue},
     {"migrate-resolve", command_migrate_resolve, args_migrate_resolve},
     {"query-migrate", command_query_migrate, NULL},
     {"migrate-set-parameters", command_migrate_set_parameters, qmp_args_any},

@@ -28,6 +28,8 @@ int command_migrate_incoming(void *m, struct qmp_call *c, json_t *args, json_t *
                              struct err *e);
 int command_migrate_cancel(void *m, struct qmp_call *c, json_t *args, json_t **ret,
                            struct err *e);
+int command_migrate_continue(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                             struct err *e);
 int command_migrate_resolve(void *m, struct qmp_call *c, json_t *args, json_t **ret,
                             struct err *e);
 int command_query_migrate(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e);

@@ -35,6 +35,15 @@ int command_migrate_cancel(void *m, struct qmp_call *c, json_t *args, json_t **r
     return outgoing_cancel(m, e);
 }
 
+/* QEMU has the status that is left said once more, so that a late command does no harm. */
+int command_migrate_continue(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e)
+{
+    if (strcmp(text_of(args, "state"), godwit_status_name(GODWIT_PRE_SWITCHOVER)) != 0)
+        return err_set(e, -EINVAL, STAGE, "state must be pre-switchover, not '%.40s'",
+                       text_of(args, "state"));
+    return outgoing_continue(m, e);
+}
+
 /* The person says where the machine shall run; this monitor is one of the two. */
 int command_migrate_resolve(void *opaque, struct qmp_call *c, json_t *args, json_t **ret,
                             struct err *e)

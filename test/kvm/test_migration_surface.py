@@ -221,8 +221,8 @@ ROUND = {"start-us": int, "duration-us": int, "dirty-bytes": int, "sent-bytes": 
 LANE = {"bytes": int, "pages": int, "blocked-us": int, "compression": str}
 DECISION = {"at-ms": int, "what": str, "why": str}
 PHASES = {f"{p}-us": int for p in ("pause", "drain", "last-pages", "state", "commit", "resume")}
-COMPLETED = {"status": str, "stage": str, "total-time": int, "setup-time": int, "downtime": int,
-             "downtime-us": int, "expected-downtime": int, "expected-downtime-us": int,
+COMPLETED = {"id": str, "peer": str, "status": str, "stage": str, "total-time": int,
+             "setup-time": int, "downtime": int, "downtime-us": int, "expected-downtime": int, "expected-downtime-us": int,
              "bandwidth": int, "channels": int, "reconnections": int, "state-bytes": int,
              "ram": dict, "xbzrle-cache": dict, "compression": dict, "stages": list,
              "rounds": list, "lanes": list, "decisions": list, "phases": dict,
@@ -298,8 +298,55 @@ def test_events_come_in_order(machine, tmp_path):
     assert len(decisions) == len(answer["decisions"])
     for event, decision in zip(decisions, answer["decisions"]):
         assert decision.items() <= event.items()
-    assert {data["id"] for name, data in seen if "id" in data} <= {answer.get("id")}
-    assert target.migration().get("id") == answer.get("id")
+    assert {data["id"] for name, data in seen if name.startswith("MIGRATION")} == {answer["id"]}
+    assert target.migration()["id"] == answer["id"]
+    assert f"{answer['id']}: completed" in source.log_text()
+    assert f"{answer['id']}: completed" in target.log_text()
+
+
+# ---- pause-before-switchover
+
+def go_on(m, state="pre-switchover"):
+    m.qmp.command("migrate-continue", {"state": state})
+
+
+def held(machine, tmp_path):
+    """A machine that waits for the word, paused."""
+    source = launch(machine)
+    target, uri = destination(machine, tmp_path)
+    switch(source, pause_before_switchover=True)
+    source.migrate(uri)
+    answer = source.wait_migration(("pre-switchover", "failed", "completed"))
+    assert answer["status"] == "pre-switchover", answer
+    return source, target
+
+
+def test_pause_before_switchover(machine, tmp_path):
+    source, target = held(machine, tmp_path)
+    seen = len(source.witness.all("W"))
+    time.sleep(0.3)
+    assert source.migration()["status"] == "pre-switchover"
+    assert len(source.witness.all("W")) <= seen + 1
+    assert target.status() == "inmigrate"
+    with pytest.raises(QmpError, match="must be pre-switchover, not 'active'"):
+        go_on(source, "active")
+    go_on(source)
+    assert source.wait_migration()["status"] == "completed"
+    with pytest.raises(QmpError, match="waits in pre-switchover"):
+        go_on(source)
+    states = [e["data"]["status"] for e in source.qmp.poll_events() if e["event"] == "MIGRATION"]
+    assert states[:3] == ["setup", "active", "pre-switchover"] and states[-1] == "completed"
+    assert_unharmed(target)
+
+
+def test_cancelled_before_the_switchover(machine, tmp_path):
+    source, target = held(machine, tmp_path)
+    source.qmp.command("migrate_cancel")
+    assert source.wait_migration()["status"] == "canceled"
+    assert source.status() == "running"
+    assert_unharmed(source)
+    switch(source, pause_before_switchover=False)
+    move(source, target, target.listening_uri())
 
 
 # ---- commands that are refused
@@ -310,6 +357,12 @@ def test_resolve_needs_something_to_resolve(machine, idle):
     for m in (idle, launch(machine)):
         with pytest.raises(QmpError, match="no migration to resolve"):
             m.qmp.command("migrate-resolve", {"winner": "source"})
+
+
+def test_continue_needs_one_that_waits(machine, idle):
+    for m in (idle, launch(machine)):
+        with pytest.raises(QmpError, match="waits in pre-switchover"):
+            go_on(m)
 
 
 def test_tls_is_never_forgotten(machine, tmp_path):

@@ -5,12 +5,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <isa-l/mem_routines.h>
 #if defined(__x86_64__)
 #include <xxh_x86dispatch.h> /* makes XXH3_64bits the one with the widest vectors of this CPU */
 #else
 #include <xxhash.h>
 #endif
+
+#include "migrate/zero.h"
 
 #define STAGE "digest"
 
@@ -24,7 +25,7 @@ uint64_t digest_hash(const void *page)
 {
     uint64_t hash = XXH3_64bits(page, GODWIT_PAGE_SIZE);
 
-    if (hash == HASH_OF_ZEROS && !isal_zero_detect((void *)(uintptr_t)page, GODWIT_PAGE_SIZE))
+    if (hash == HASH_OF_ZEROS && zero_page(page))
         return 0;
     return hash ? hash : 1;
 }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "base/bitmap.h"
+#include "stream/native/packed.h"
 
 #define STAGE "precopy"
 
@@ -12,6 +13,9 @@
 #define PUNCH_PAGES 512U
 
 #define BLOCK_PAGES 512U /* 2 MiB */
+/* A record of no more pages than are packed together does not tell of a whole block how much of it
+ * there is: half of what it can hold stands for half of the block. */
+#define ENOUGH_OF_SMALL (NATIVE_PACKED_DATA_MAX / 2)
 
 int place_init(struct place *p, struct err *e)
 {
@@ -60,17 +64,19 @@ struct tally {
     uint64_t pages;
 };
 
-static void judge_block(struct place *p, uint32_t region, const struct tally *t)
+static void judge_block(struct place *p, uint32_t region, const struct tally *t, uint64_t enough)
 {
     uint64_t first = t->block * BLOCK_PAGES;
 
-    if (t->pages >= BLOCK_PAGES / 2 && is_fresh(p, region, first))
+    if (t->pages >= enough && is_fresh(p, region, first))
         p->dense(p->opaque, region, first, BLOCK_PAGES);
 }
 
 /* Counts what the runs put into each block; the source sends a block in one record where it can. */
 static void find_dense(struct place *p, uint32_t region, const struct native_run *runs, uint32_t n)
 {
+    bool small = native_runs_data(runs, n) <= NATIVE_PACKED_DATA_MAX;
+    uint64_t enough = small ? ENOUGH_OF_SMALL : BLOCK_PAGES / 2;
     struct tally t = {.pages = 0};
 
     for (uint32_t i = 0; i < n; i++) {
@@ -82,13 +88,13 @@ static void find_dense(struct place *p, uint32_t region, const struct native_run
             to = (page / BLOCK_PAGES + 1) * BLOCK_PAGES;
             to = to < end ? to : end;
             if (page / BLOCK_PAGES != t.block) {
-                judge_block(p, region, &t);
+                judge_block(p, region, &t, enough);
                 t = (struct tally){.block = page / BLOCK_PAGES};
             }
             t.pages += to - page;
         }
     }
-    judge_block(p, region, &t);
+    judge_block(p, region, &t, enough);
 }
 
 void place_expect(struct place *p, uint32_t region, const struct native_run *runs, uint32_t n)

@@ -134,6 +134,8 @@ static int start_receiver(struct godwit_sink *s, struct channel **channels, stru
                                      .nregions = s->nregions,
                                      .lanes = s->lanes,
                                      .stats = &s->stats,
+                                     .dense = s->config.ops->dense,
+                                     .opaque = s->config.opaque,
                                      .bell = &s->bell};
 
     return receiver_new(&config, channels, &s->receiver, e);

@@ -76,6 +76,7 @@ static int init_parts(struct godwit_source *s, struct err *e)
 static void fini(struct godwit_source *s)
 {
     link_fini(&s->link);
+    dialer_fini(&s->dialer);
     pthread_mutex_destroy(&s->lock);
     stats_fini(&s->stats);
     pace_fini(&s->pace);

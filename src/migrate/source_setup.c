@@ -224,7 +224,7 @@ int source_setup(struct godwit_source *s, struct err *e)
     int ret;
 
     source_params(s, &p);
-    s->lanes = p.lanes ? p.lanes : choose_lanes();
+    s->lanes = dialer_is_single(&s->dialer) ? 1 : p.lanes ? p.lanes : choose_lanes();
     if (s->lanes > GODWIT_LANES_MAX)
         s->lanes = GODWIT_LANES_MAX;
     stats_plan(&s->stats, s->total, s->lanes);

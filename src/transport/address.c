@@ -4,9 +4,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STAGE   "address"
-#define ALLOWED "allowed are tcp:HOST:PORT, tcp:[IPV6]:PORT and unix:PATH"
+#define ALLOWED "allowed are tcp:HOST:PORT, tcp:[IPV6]:PORT, unix:PATH and fd:NUMBER"
 
 static int refuse(const char *uri, const char *why, struct err *e)
 {
@@ -79,6 +80,17 @@ static int parse_unix(const char *uri, const char *s, struct address *a, struct 
     return 0;
 }
 
+static int parse_fd(const char *uri, const char *s, struct address *a, struct err *e)
+{
+    uint16_t fd;
+
+    if (!parse_port(s, &fd) || fd <= STDERR_FILENO)
+        return refuse(uri, "the descriptor must be a number from 3 to 65535", e);
+    a->kind = ADDRESS_FD;
+    a->fd = fd;
+    return 0;
+}
+
 int address_parse(const char *uri, struct address *a, struct err *e)
 {
     memset(a, 0, sizeof(*a));
@@ -86,7 +98,9 @@ int address_parse(const char *uri, struct address *a, struct err *e)
         return parse_tcp(uri, uri + 4, a, e);
     if (!strncmp(uri, "unix:", 5))
         return parse_unix(uri, uri + 5, a, e);
-    return refuse(uri, "it begins with neither tcp: nor unix:", e);
+    if (!strncmp(uri, "fd:", 3))
+        return parse_fd(uri, uri + 3, a, e);
+    return refuse(uri, "it begins with neither tcp: nor unix: nor fd:", e);
 }
 
 void address_format(const struct address *a, char *out, size_t cap)
@@ -95,6 +109,8 @@ void address_format(const struct address *a, char *out, size_t cap)
 
     if (a->kind == ADDRESS_UNIX)
         snprintf(out, cap, "unix:%s", a->path);
+    else if (a->kind == ADDRESS_FD)
+        snprintf(out, cap, "fd:%d", a->fd);
     else
         snprintf(out, cap, "tcp:%s%s%s:%u", brackets ? "[" : "", a->host, brackets ? "]" : "",
                  a->port);

@@ -1,6 +1,8 @@
 /*
- * Migration URIs: tcp:HOST:PORT (IPv4, [IPv6], names; port 1-65535, 0 on a listener: any) and
- * unix:PATH.  Parsing is pure; connecting and listening live here too, since both need the address.
+ * Migration URIs: tcp:HOST:PORT (IPv4, [IPv6], names; port 1-65535, 0 on a listener: any),
+ * unix:PATH, and fd:NUMBER, a stream socket that this process has and whose other end is the
+ * peer's: the only connection there will be, so that all channels share it (mux.h).  Parsing is
+ * pure; connecting and listening live here too, since both need the address.
  */
 #ifndef GODWIT_TRANSPORT_ADDRESS_H
 #define GODWIT_TRANSPORT_ADDRESS_H
@@ -13,13 +15,14 @@
 #include "godwit/tls.h"
 #include "transport/channel.h"
 
-enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_FD };
 
 struct address {
     enum address_kind kind;
     char host[256]; /* no brackets; "": any (listener) */
     uint16_t port;
     char path[108]; /* what sockaddr_un takes, NUL included */
+    int fd;
 };
 
 /* -EINVAL with the URI, the place and what is allowed. */
@@ -27,8 +30,9 @@ int address_parse(const char *uri, struct address *a, struct err *e);
 /* Back to a URI (for messages and peers); always fits 384 bytes. */
 void address_format(const struct address *a, char *out, size_t cap);
 
-/* Connects within timeout_ms (0: for ever), trying every address a name has; *cancel (may be NULL)
- * becoming true ends it with -ECANCELED within 50 ms, while a name is being resolved too. */
+/* Not of an ADDRESS_FD (dial.h).  Connects within timeout_ms (0: for ever), trying every address a
+ * name has; *cancel (may be NULL) becoming true ends it with -ECANCELED within 50 ms, while a name
+ * is being resolved too. */
 int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_bool *cancel,
                     struct channel **out, struct err *e);
 
@@ -36,8 +40,11 @@ int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_b
  * and IPv6, [::] IPv6 alone; a name with both kinds of address is bound to its IPv4 one, since a
  * listener is one socket.  A unix path that is a stale socket is replaced; anything else there is
  * refused. */
+struct mux;
+
 struct listener {
     int fd;
+    struct mux *mux;              /* ADDRESS_FD: accepts what the peer opens there; else NULL */
     struct address address;       /* with the real port */
     const struct godwit_tls *tls; /* the owner's to set after listener_open: channels it gives out
                                      are TLS, their handshake still to come (tls.h) */
@@ -45,7 +52,8 @@ struct listener {
     ino_t ino;
 };
 
-/* A name is resolved within 5 s. -EADDRINUSE, -EEXIST (a file that is no socket), -errno. */
+/* A name is resolved within 5 s; the descriptor of an ADDRESS_FD is owned from now on, on failure
+ * too. -EADDRINUSE, -EEXIST (a file that is no socket), -errno. */
 int listener_open(struct listener *l, const struct address *a, struct err *e);
 /* Waits for one connection up to timeout_ms (0: polls once); -EAGAIN when none came. */
 int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e);

@@ -3,19 +3,20 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "transport/mux.h"
 #include "transport/tls.h"
 #include "transport/tls_creds.h"
 
 #define STAGE "connect"
 
-int dialer_init(struct dialer *d, const struct address *a, const struct godwit_tls *tls,
-                const char *tls_host, struct err *e)
+static int check_tls(struct dialer *d, const char *tls_host, struct err *e)
 {
-    const char *host = tls_host && tls_host[0] ? tls_host : a->host;
+    const char *host = tls_host && tls_host[0] ? tls_host : d->address.host;
+    const struct godwit_tls *tls = d->tls;
 
-    *d = (struct dialer){.address = *a, .tls = tls};
     if (!tls)
         return 0;
     if (tls->is_server)
@@ -33,12 +34,37 @@ int dialer_init(struct dialer *d, const struct address *a, const struct godwit_t
     return 0;
 }
 
+int dialer_init(struct dialer *d, const struct address *a, const struct godwit_tls *tls,
+                const char *tls_host, struct err *e)
+{
+    char name[32];
+    int ret;
+
+    *d = (struct dialer){.address = *a, .tls = tls};
+    ret = check_tls(d, tls_host, e);
+    if (a->kind != ADDRESS_FD)
+        return ret;
+    if (ret) {
+        close(a->fd);
+        return ret;
+    }
+    address_format(a, name, sizeof(name));
+    return mux_new(a->fd, a->fd, name, &d->mux, e);
+}
+
+void dialer_fini(struct dialer *d)
+{
+    mux_free(d->mux);
+    d->mux = NULL;
+}
+
 int dialer_connect(const struct dialer *d, uint32_t timeout_ms, const atomic_bool *cancel,
                    struct channel **out, struct err *e)
 {
     uint64_t began = clock_now_ns(), spent_ms;
     struct channel *c;
-    int ret = address_connect(&d->address, timeout_ms, cancel, &c, e);
+    int ret =
+        d->mux ? mux_open(d->mux, &c, e) : address_connect(&d->address, timeout_ms, cancel, &c, e);
 
     if (ret)
         return ret;

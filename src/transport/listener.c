@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "transport/mux.h"
 #include "transport/resolve.h"
 #include "transport/tls.h"
 
@@ -166,11 +167,25 @@ static int unix_listen(struct listener *l, struct err *e)
     return 0;
 }
 
+static int fd_listen(struct listener *l, struct err *e)
+{
+    char name[32];
+    int ret;
+
+    address_format(&l->address, name, sizeof(name));
+    ret = mux_new(l->address.fd, l->address.fd, name, &l->mux, e);
+    if (!ret)
+        l->fd = mux_fd(l->mux);
+    return ret;
+}
+
 int listener_open(struct listener *l, const struct address *a, struct err *e)
 {
     int ret;
 
     *l = (struct listener){.fd = -1, .address = *a};
+    if (a->kind == ADDRESS_FD)
+        return fd_listen(l, e);
     ret = a->kind == ADDRESS_UNIX ? unix_listen(l, e) : tcp_listen(l, e);
     if (ret) {
         if (l->fd >= 0)
@@ -241,10 +256,10 @@ static int accept_within(int fd, uint32_t timeout_ms)
     }
 }
 
-int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e)
+static int accept_socket(struct listener *l, uint32_t timeout_ms, struct channel **out,
+                         struct err *e)
 {
     int fd = accept_within(l->fd, timeout_ms);
-    struct channel *c;
     char name[384], peer[384];
 
     address_format(&l->address, name, sizeof(name));
@@ -253,9 +268,17 @@ int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **ou
     if (fd < 0)
         return err_set_errno(e, fd, STAGE, "accepting on %s", name);
     describe_peer(l, fd, peer, sizeof(peer));
-    c = channel_from_fd(fd, peer);
-    if (!c)
-        return err_set_errno(e, -errno, STAGE, "accepting on %s", name);
+    *out = channel_from_fd(fd, peer);
+    return *out ? 0 : err_set_errno(e, -errno, STAGE, "accepting on %s", name);
+}
+
+int listener_accept(struct listener *l, uint32_t timeout_ms, struct channel **out, struct err *e)
+{
+    struct channel *c;
+    int ret = l->mux ? mux_accept(l->mux, timeout_ms, &c, e) : accept_socket(l, timeout_ms, &c, e);
+
+    if (ret)
+        return ret;
     if (l->tls)
         return channel_tls_server(c, l->tls, out, e);
     *out = c;
@@ -268,6 +291,12 @@ void listener_close(struct listener *l)
 
     if (l->fd < 0)
         return;
+    if (l->mux) {
+        mux_free(l->mux);
+        l->mux = NULL;
+        l->fd = -1;
+        return;
+    }
     if (l->address.kind == ADDRESS_UNIX && !lstat(l->address.path, &st) && st.st_dev == l->dev &&
         st.st_ino == l->ino)
         unlink(l->address.path);

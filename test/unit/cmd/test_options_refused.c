@@ -162,7 +162,8 @@ static void test_devices(void **state)
             "-device virtio-blk-pci serial=123456789012345678901: not a valid value (allowed: a "
             "text of 1 to 20 bytes)");
     refused("-object memory-backend-memfd,id=m",
-            "-object memory-backend-memfd: not a valid value (allowed: rng-random)");
+            "-object memory-backend-memfd: not a valid value (allowed: rng-random, "
+            "tls-creds-x509, tls-creds-psk)");
 }
 
 static void test_too_many(void **state)

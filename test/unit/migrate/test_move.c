@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 
@@ -42,6 +43,27 @@ static void test_unix(void **state)
     pair_init(&p, 64 * MIB);
     fake_fill(&p.from, 0, 64 * MIB / 4096, 1);
     move(&p, NULL);
+    pair_fini(&p);
+}
+
+/* One socket for all channels, whatever lanes are asked for. */
+static void test_fd(void **state)
+{
+    char uri[32];
+    struct pair p;
+    int fds[2];
+
+    pair_init(&p, 64 * MIB);
+    p.params.lanes = 4;
+    fake_fill(&p.from, 0, 64 * MIB / 4096, 1);
+    fake_source_dirty(&p.from, 100 * MIB, 1000);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    snprintf(uri, sizeof(uri), "fd:%d", fds[0]);
+    pair_listen(&p, uri);
+    snprintf(p.dial, sizeof(p.dial), "fd:%d", fds[1]);
+    pair_migrate(&p);
+    pair_expect_moved(&p);
+    assert_int_equal(pair_source_stats(&p).lanes, 1);
     pair_fini(&p);
 }
 
@@ -259,7 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_tcp6),
-        cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_unix), cmocka_unit_test(test_fd),
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_sparse),

@@ -1,6 +1,6 @@
 /*
- * Holds vCPUs to a rate of dirtying memory (set-vcpu-dirty-limit), with or without a migration: ten
- * times a second what each has dirtied is read from its dirty ring, and as much of its time is
+ * Holds vCPUs to a rate of dirtying memory (set-vcpu-dirty-limit), with or without a migration:
+ * four times a second what each has dirtied is read from its dirty ring, and as much of its time is
  * withheld (vm_throttle) as brings it down to its limit.
  *
  * Main loop only.  Only with the dirty ring.  What the migration's engine withholds at the same

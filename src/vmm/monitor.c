@@ -12,6 +12,8 @@
 #include "vmm/backends.h"
 #include "vmm/commands.h"
 #include "vmm/console.h"
+#include "vmm/dirtylimit.h"
+#include "vmm/dirtyrate.h"
 #include "vmm/fdset.h"
 #include "vmm/incoming.h"
 #include "vmm/outgoing.h"
@@ -123,6 +125,8 @@ void monitor_fini(struct monitor *m)
 {
     if (m->console)
         console_detach(m->console);
+    dirtyrate_free(m);
+    dirtylimit_free(m);
     vm_free(m->vm);
     m->vm = NULL;
     console_free(m->console);

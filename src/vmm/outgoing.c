@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "vmm/dirtyrate.h"
 #include "vmm/monitor.h"
 #include "vmm/outgoing_ops.h"
 #include "vmm/tls_creds.h"
@@ -59,6 +60,7 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
         return err_set(e, -ENOMEM, "migrate", "no memory to migrate with");
     o->m = m;
     o->vm = m->vm;
+    dirtyrate_abandon(m); /* the log is one; the migration tells the rate too */
     journal_init(&o->journal, m->config.uuid, true);
     rc = outgoing_make_regions(o, e);
     if (rc == 0)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "vmm/backends.h"
 #include "vmm/console.h"
+#include "vmm/dirtylimit.h"
 #include "vmm/flush.h"
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
@@ -261,6 +262,7 @@ static void outgoing_finish_on_loop(void *opaque)
     struct monitor *m = call->o->m;
 
     console_detach(m->console);
+    dirtylimit_free(m);
     m->vm = NULL;
     atomic_store(&m->requests, 0); /* they moved with the machine */
     monitor_set_state(m, RUNSTATE_POSTMIGRATE);

@@ -6,7 +6,8 @@
 #define KIB 1024ULL
 #define MIB (1024ULL * KIB)
 
-#define WINDOW_BYTES (2 * MIB)     /* a window ends after so many sent ... */
+#define SENT_MIN     (64 * KIB) /* less says what a call costs (zeros, a few pages), not the link */
+#define WINDOW_BYTES (2 * MIB)  /* a window ends after so many sent ... */
 #define WINDOW_NS    20000000ULL   /* ... or so long */
 #define SMOOTH_NS    10000000.0    /* a window of that length counts half */
 #define SMOOTH_MIN   0.25          /* as much as the shortest counts */
@@ -259,6 +260,8 @@ void pack_sent(struct pack_choice *c, size_t bytes, uint64_t ns)
     struct pack_window *w = &c->window;
 
     if (c->batch.pages == 0) { /* plain */
+        if (bytes < SENT_MIN)
+            return;
         c->bytes += bytes;
         w->pages += bytes;
     }

@@ -380,6 +380,22 @@ static void test_a_hiccup(void **state)
     }
 }
 
+/* Records without data are all call and no bytes: they say nothing about the link. */
+static void test_zeros(void **state)
+{
+    struct lane l = lane_of(0, 3000 * MB, 0);
+    struct pack_choice c;
+
+    l.noise = 1;
+    pack_choice_init(&c);
+    settle(&l, &c, 400);
+    for (unsigned int i = 0; i < 100000; i++) {
+        assert_int_equal(pack_choose(&c, GODWIT_COMPRESS_AUTO), GODWIT_COMPRESS_NONE);
+        pack_sent(&c, 56, 4000);
+    }
+    assert_int_equal(settle(&l, &c, 40), GODWIT_COMPRESS_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_follows),
         cmocka_unit_test(test_named),
         cmocka_unit_test(test_a_hiccup),
+        cmocka_unit_test(test_zeros),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

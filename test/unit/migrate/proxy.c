@@ -38,10 +38,11 @@ struct connection {
 struct proxy {
     struct proxy_rule rule;
     bool has_rule;
+    struct proxy_law law; /* passes == NULL: none */
     int listener, wake[2];
     char path[108], to[108];
     pthread_t thread;
-    atomic_bool quit, cut, healed;
+    atomic_bool quit, cut, healed, cut_asked;
     atomic_uint cut_type;
     struct connection *connections[CONNECTIONS_MAX];
     unsigned n;
@@ -90,11 +91,21 @@ static bool is_chosen(const struct proxy_rule *r, const struct flow *f, uint8_t 
     return r->record == f->record;
 }
 
+static bool is_back(const struct proxy *p, const struct flow *f)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (f == &p->connections[i]->back)
+            return true;
+    return false;
+}
+
 /* Follows one byte; true: the rule says that this one does not pass. */
 static bool follow(struct proxy *p, struct flow *f, bool is_cut_flow, uint8_t byte)
 {
     uint64_t hold = UINT64_MAX;
 
+    if (f->pos == 0 && p->law.passes && !p->law.passes(p->law.arg, is_back(p, f), byte))
+        return true;
     /* A record's size is known from its first 16 bytes on; nothing is held back before that but
      * its first byte (which is its type). */
     if (is_cut_flow && is_chosen(&p->rule, f, byte)) {
@@ -176,7 +187,8 @@ static void accept_one(struct proxy *p)
 
     if (fd < 0)
         return;
-    if (atomic_load(&p->cut) && !atomic_load(&p->healed) && p->rule.after == PROXY_DEAD) {
+    if ((atomic_load(&p->cut) && !atomic_load(&p->healed) && p->rule.after == PROXY_DEAD) ||
+        (p->law.admits && !p->law.admits(p->law.arg))) {
         close(fd);
         return;
     }
@@ -238,6 +250,15 @@ static void *proxy_main(void *arg)
                 .events = (short)(wants(&c->back, true) | wants(&c->out, false))};
         }
         poll(f, 2 + 2 * n, 100);
+        if (f[0].revents) {
+            uint8_t byte;
+
+            assert(read(p->wake[0], &byte, 1) == 1);
+            if (atomic_exchange(&p->cut_asked, false)) {
+                do_cut(p, 0);
+                continue;
+            }
+        }
         if (f[1].revents)
             accept_one(p);
         for (unsigned i = 0; i < n && !(atomic_load(&p->cut) && p->rule.after == PROXY_SILENT); i++)
@@ -247,7 +268,8 @@ static void *proxy_main(void *arg)
     return NULL;
 }
 
-struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri, unsigned cap)
+static struct proxy *start(const char *to, const struct proxy_rule *rule,
+                           const struct proxy_law *law, char *uri, unsigned cap)
 {
     static unsigned serial;
     struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -258,6 +280,8 @@ struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri
         p->rule = *rule;
         p->has_rule = true;
     }
+    if (law)
+        p->law = *law;
     snprintf(p->to, sizeof(p->to), "%s", to + 5);
     snprintf(p->path, sizeof(p->path), "/tmp/godwit-proxy-%d-%u", (int)getpid(), serial++);
     snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", p->path);
@@ -269,6 +293,22 @@ struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri
     assert(pipe2(p->wake, O_CLOEXEC) == 0);
     assert(pthread_create(&p->thread, NULL, proxy_main, p) == 0);
     return p;
+}
+
+struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri, unsigned cap)
+{
+    return start(to, rule, NULL, uri, cap);
+}
+
+struct proxy *proxy_new_law(const char *to, const struct proxy_law *law, char *uri, unsigned cap)
+{
+    return start(to, NULL, law, uri, cap);
+}
+
+void proxy_cut(struct proxy *p)
+{
+    atomic_store(&p->cut_asked, true);
+    assert(write(p->wake[1], "", 1) == 1);
 }
 
 bool proxy_has_cut(struct proxy *p)

@@ -32,10 +32,21 @@ struct proxy_rule {
     enum proxy_after after;
 };
 
+/* In place of a rule: who may connect and what may pass is asked each time, on the proxy's thread.
+ * What may not pass cuts everything; new connections pass as far as they are let in. */
+struct proxy_law {
+    bool (*admits)(void *arg);
+    bool (*passes)(void *arg, bool back, uint32_t type); /* at a record's first byte */
+    void *arg;
+};
+
 struct proxy;
 
 /* Listens on a fresh UNIX path (written to uri) and dials `to` for each caller. rule NULL: none. */
 struct proxy *proxy_new(const char *to, const struct proxy_rule *rule, char *uri, unsigned cap);
+struct proxy *proxy_new_law(const char *to, const struct proxy_law *law, char *uri, unsigned cap);
+/* Cuts every connection, soon. */
+void proxy_cut(struct proxy *p);
 bool proxy_has_cut(struct proxy *p);
 /* "state", ...: the type of the record that was cut. */
 uint32_t proxy_cut_type(struct proxy *p);

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/state_dir.h"
+
 #define JOURNAL_FOLDER_MAX 400
 
 static const char *const event_names[] = {
@@ -31,74 +33,13 @@ static bool journal_leaves_open(enum godwit_journal what)
     return what == GODWIT_JOURNAL_COMMIT || what == GODWIT_JOURNAL_READY;
 }
 
-/* The folders above path, where they are missing, as the XDG directories want them. */
-static void journal_make_parents(const char *path)
-{
-    char parent[400];
-
-    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
-        mkdir(parent, 0700); /* a failure shows when the folder itself is made */
-    }
-}
-
-/* A folder nobody else can write to, made where it is missing. */
-static int journal_folder(const char *path)
-{
-    struct stat st;
-
-    journal_make_parents(path);
-    if (mkdir(path, 0750) != 0 && errno != EEXIST)
-        return -errno;
-    if (lstat(path, &st) != 0)
-        return -errno;
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
-        return -EPERM;
-    return 0;
-}
-
-/* Where one kind of journal lies: by what the environment says, else root's folder, else the user's. */
-struct journal_place {
-    const char *override, *root, *xdg, *home_sub; /* home_sub may be NULL */
-};
-
-static const struct journal_place place_durable = {"GODWIT_STATE_DIR", "/var/lib/godwit",
-                                                   "XDG_STATE_HOME", ".local/state/godwit"};
-static const struct journal_place place_memory = {"GODWIT_RUN_DIR", "/run/godwit",
-                                                  "XDG_RUNTIME_DIR", NULL};
-
-/* An absolute base and what goes below it, as a folder that can be had. */
-static bool journal_try(const char *base, const char *sub, char *out, size_t cap)
-{
-    return base && base[0] == '/' && snprintf(out, cap, "%s%s", base, sub) < (int)cap &&
-           journal_folder(out) == 0;
-}
-
-static int journal_pick_folder(const struct journal_place *p, char *out, size_t cap)
-{
-    const char *override = getenv(p->override);
-    char sub[64] = "";
-
-    if (override)
-        return journal_try(override, "", out, cap) ? 0 : -EACCES;
-    if (geteuid() == 0 && journal_try(p->root, "", out, cap))
-        return 0;
-    if (journal_try(getenv(p->xdg), "/godwit", out, cap))
-        return 0;
-    if (p->home_sub && snprintf(sub, sizeof(sub), "/%s", p->home_sub) < (int)sizeof(sub) &&
-        journal_try(getenv("HOME"), sub, out, cap))
-        return 0;
-    snprintf(out, cap, "/tmp/godwit-%u", (unsigned)geteuid());
-    return journal_folder(out);
-}
-
 static int journal_folders(char durable[JOURNAL_FOLDER_MAX], char memory[JOURNAL_FOLDER_MAX],
                            struct err *e)
 {
-    int rc = journal_pick_folder(&place_durable, durable, JOURNAL_FOLDER_MAX);
+    int rc = state_dir(STATE_DIR_DURABLE, durable, JOURNAL_FOLDER_MAX);
 
     if (rc == 0)
-        rc = journal_pick_folder(&place_memory, memory, JOURNAL_FOLDER_MAX);
+        rc = state_dir(STATE_DIR_MEMORY, memory, JOURNAL_FOLDER_MAX);
     if (rc != 0)
         return err_set_errno(e, rc, "journal",
                              "no folder for the handover journal (tried $GODWIT_STATE_DIR and "

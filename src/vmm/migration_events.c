@@ -8,6 +8,7 @@
 #include "vmm/incoming.h"
 #include "vmm/monitor.h"
 #include "vmm/outgoing.h"
+#include "vmm/record.h"
 
 struct posted {
     struct monitor *m;
@@ -76,9 +77,18 @@ static void tell_from_record(const struct posted *p)
         incoming_record(m->incoming, r);
     if (p->kind == GODWIT_EVENT_DECISION)
         tell_decisions(m, r);
-    else
+    else if (p->kind == GODWIT_EVENT_VERIFIED)
         tell_verified(m, r);
+    if (p->kind != GODWIT_EVENT_DECISION)
+        record_write(&m->config, r);
     free(r);
+}
+
+/* Nothing comes after these, or nobody knows when. */
+static bool is_last_word(enum godwit_status s)
+{
+    return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_CANCELED ||
+           s == GODWIT_UNRESOLVED;
 }
 
 static void posted_send(void *opaque)
@@ -88,6 +98,8 @@ static void posted_send(void *opaque)
     switch (p->kind) {
     case GODWIT_EVENT_STATUS:
         tell(p->m, "MIGRATION", json_pack("{s:s}", "status", godwit_status_name(p->status)), p->id);
+        if (is_last_word(p->status))
+            tell_from_record(p);
         if (p->changed)
             p->changed(p->m, p->status);
         break;

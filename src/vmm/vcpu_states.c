@@ -31,6 +31,13 @@ static void read_share(struct vcpu *v, void *opaque)
     share->end_ns = clock_now_ns();
 }
 
+static void reach_share(struct vcpu *v, void *opaque)
+{
+    struct vcpu_share *share = opaque;
+
+    share->start_ns = clock_now_ns();
+}
+
 static void write_share(struct vcpu *v, void *opaque)
 {
     struct vcpu_share *share = opaque;
@@ -57,6 +64,19 @@ static int first_error(struct vcpu_states *s, struct err *e)
         return s->shares[i].rc;
     }
     return 0;
+}
+
+uint64_t vcpu_states_reach(struct vcpu_states *s)
+{
+    uint64_t asked_ns = clock_now_ns(), last_ns = asked_ns;
+
+    for (uint32_t i = 0; i < s->n; i++)
+        give(s, i, reach_share);
+    vcpu_gate_wait(s->vm);
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->shares[i].start_ns > last_ns)
+            last_ns = s->shares[i].start_ns;
+    return last_ns - asked_ns;
 }
 
 int vcpu_states_read(struct vcpu_states *s, struct err *e)

@@ -13,7 +13,7 @@ struct vcpu_share {
     struct x86_vcpu_state state;
     struct err e;
     int rc;
-    uint64_t start_ns, end_ns; /* when its thread was at it */
+    uint64_t start_ns, end_ns; /* when its thread was at the last errand */
 };
 
 struct vcpu_states {
@@ -26,6 +26,9 @@ struct vcpu_states {
 /* running: of a machine that is not paused, whose states only its threads may read. */
 int vcpu_states_init(struct vcpu_states *s, struct vm *vm, bool running, struct err *e);
 void vcpu_states_fini(struct vcpu_states *s);
+/* How long it takes until every vCPU has left the guest, as a pause would make it, in ns; then they
+ * go on. */
+uint64_t vcpu_states_reach(struct vcpu_states *s);
 /* Reads them all. */
 int vcpu_states_read(struct vcpu_states *s, struct err *e);
 /* Begins to load shares[i].state into vCPU i. */

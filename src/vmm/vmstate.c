@@ -84,41 +84,34 @@ int vmstate_save(struct vm *vm, const struct vmstate_note *note, struct buf *out
     return rc;
 }
 
-/* The last vCPU to be reached tells how long a pause takes.  What the threads do at once here, with
- * the guest beside them, they do as much faster in earnest as there are processors. */
-static void vmstate_costs(const struct vcpu_states *states, uint64_t asked_ns, uint64_t *stop_ns,
-                          uint64_t *read_ns)
+/* What the threads do at once here, with the guest beside them, they do as much faster in earnest
+ * as there are processors. */
+static uint64_t vmstate_read_cost(const struct vcpu_states *states)
 {
     uint32_t cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t sum = 0;
 
-    *stop_ns = 0;
-    for (uint32_t i = 0; i < states->n; i++) {
-        const struct vcpu_share *s = &states->shares[i];
-
-        if (s->start_ns - asked_ns > *stop_ns)
-            *stop_ns = s->start_ns - asked_ns;
-        sum += s->end_ns - s->start_ns;
-    }
-    *read_ns = sum / (states->n < cpus ? states->n : cpus);
+    for (uint32_t i = 0; i < states->n; i++)
+        sum += states->shares[i].end_ns - states->shares[i].start_ns;
+    return sum / (states->n < cpus ? states->n : cpus);
 }
 
 int vmstate_rehearse(struct vm *vm, struct buf *out, uint64_t *stop_ns, uint64_t *save_ns,
                      struct err *e)
 {
     const struct vmstate_note note = {.running = 1};
-    uint64_t asked_ns = clock_now_ns(), read_ns, write_from_ns;
     struct vcpu_states states;
+    uint64_t from_ns;
     int rc = vcpu_states_init(&states, vm, true, e);
 
     if (rc != 0)
         return rc;
+    *stop_ns = vcpu_states_reach(&states);
     rc = vcpu_states_read(&states, e);
-    vmstate_costs(&states, asked_ns, stop_ns, &read_ns);
-    write_from_ns = clock_now_ns();
+    from_ns = clock_now_ns();
     if (rc == 0)
         rc = vmstate_write(vm, &note, &states, out, e);
-    *save_ns = read_ns + (clock_now_ns() - write_from_ns);
+    *save_ns = vmstate_read_cost(&states) + (clock_now_ns() - from_ns);
     vcpu_states_fini(&states);
     return rc;
 }

@@ -88,6 +88,18 @@ static const struct qmp_arg args_announce_self[] = {
     {"interfaces", QMP_TYPE_ARRAY, false}, {"id", QMP_TYPE_STRING, false},
     {0}};
 
+static const struct qmp_arg args_calc_dirty_rate[] = {{"calc-time", QMP_TYPE_UINT, true},
+                                                      {"calc-time-unit", QMP_TYPE_STRING, false},
+                                                      {"sample-pages", QMP_TYPE_UINT, false},
+                                                      {"mode", QMP_TYPE_STRING, false},
+                                                      {0}};
+static const struct qmp_arg args_query_dirty_rate[] = {{"calc-time-unit", QMP_TYPE_STRING, false},
+                                                       {0}};
+static const struct qmp_arg args_set_dirty_limit[] = {{"cpu-index", QMP_TYPE_UINT, false},
+                                                      {"dirty-rate", QMP_TYPE_UINT, true},
+                                                      {0}};
+static const struct qmp_arg args_cancel_dirty_limit[] = {{"cpu-index", QMP_TYPE_UINT, false}, {0}};
+
 static const struct qmp_command commands[] = {
     {"qmp_capabilities", command_nothing, args_capabilities},
     {"query-version", command_query_version, NULL},
@@ -118,6 +130,11 @@ static const struct qmp_command commands[] = {
     {"migrate-set-capabilities", command_migrate_set_capabilities, args_migrate_capabilities},
     {"query-migrate-capabilities", command_query_migrate_capabilities, NULL},
     {"announce-self", command_announce_self, args_announce_self},
+    {"calc-dirty-rate", command_calc_dirty_rate, args_calc_dirty_rate},
+    {"query-dirty-rate", command_query_dirty_rate, args_query_dirty_rate},
+    {"set-vcpu-dirty-limit", command_set_vcpu_dirty_limit, args_set_dirty_limit},
+    {"cancel-vcpu-dirty-limit", command_cancel_vcpu_dirty_limit, args_cancel_dirty_limit},
+    {"query-vcpu-dirty-limit", command_query_vcpu_dirty_limit, NULL},
 };
 
 struct qmp_table commands_table(struct monitor *m)

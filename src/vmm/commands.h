@@ -43,4 +43,16 @@ int command_query_migrate_capabilities(void *m, struct qmp_call *c, json_t *args
                                        struct err *e);
 int command_announce_self(void *m, struct qmp_call *c, json_t *args, json_t **ret, struct err *e);
 
+/* commands_dirty.c */
+int command_calc_dirty_rate(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                            struct err *e);
+int command_query_dirty_rate(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                             struct err *e);
+int command_set_vcpu_dirty_limit(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                 struct err *e);
+int command_cancel_vcpu_dirty_limit(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                    struct err *e);
+int command_query_vcpu_dirty_limit(void *m, struct qmp_call *c, json_t *args, json_t **ret,
+                                   struct err *e);
+
 #endif

@@ -295,7 +295,7 @@ def test_events_come_in_order(machine, tmp_path):
     assert passes == list(range(passes[0], passes[0] + len(passes)))
     assert passes[-1] == answer["ram"]["dirty-sync-count"]
     decisions = [data for name, data in seen if name == "MIGRATION_DECISION"]
-    assert len(decisions) == len(answer["decisions"])
+    assert len(decisions) == len(answer["decisions"]) and decisions[-1]["what"] == "switch"
     for event, decision in zip(decisions, answer["decisions"]):
         assert decision.items() <= event.items()
     assert {data["id"] for name, data in seen if name.startswith("MIGRATION")} == {answer["id"]}

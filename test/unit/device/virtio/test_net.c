@@ -500,6 +500,35 @@ static void announces(void **state)
         assert_false(l->frame[12] == 0x80 && l->frame[13] == 0x35);
 }
 
+static uint32_t count_rarp(struct fixture *f, uint32_t ms)
+{
+    uint8_t frame[2048];
+    uint32_t n = 0;
+    ssize_t len;
+
+    rig_run_ms(&f->rig, ms);
+    while ((len = recv(f->world, frame, sizeof(frame), MSG_DONTWAIT)) > 0)
+        n += len > 13 && frame[12] == 0x80 && frame[13] == 0x35;
+    return n;
+}
+
+static void announces_on_a_schedule(void **state)
+{
+    const struct virtio_announce quick = {.initial_ms = 5, .max_ms = 10, .rounds = 3, .step_ms = 5},
+                                 never = {.initial_ms = 5, .max_ms = 5},
+                                 slow = {.initial_ms = 250, .max_ms = 250, .rounds = 3};
+    FIXTURE;
+
+    virtio_net_announce(f->dev, &quick); /* after 0, 5 and 15 ms */
+    assert_int_equal(count_rarp(f, 200), 3);
+    virtio_net_announce(f->dev, &never);
+    assert_int_equal(count_rarp(f, 50), 0);
+    virtio_net_announce(f->dev, &slow);
+    assert_int_equal(count_rarp(f, 50), 1);
+    virtio_net_announce(f->dev, &quick); /* in its place */
+    assert_int_equal(count_rarp(f, 600), 3);
+}
+
 static void announces_for_a_guest_that_cannot(void **state)
 {
     FIXTURE;
@@ -530,6 +559,7 @@ int main(void)
         BOTH(moves_with_its_tap_given_over),
         BOTH(stopped_takes_nothing),
         BOTH(announces),
+        BOTH(announces_on_a_schedule),
         BOTH(announces_for_a_guest_that_cannot),
     };
 

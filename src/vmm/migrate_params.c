@@ -177,15 +177,17 @@ static int set_bool(const struct param *p, struct migrate_settings *s, json_t *v
     return 0;
 }
 
-/* jansson admits no NUL inside a string. */
+/* null unsets, as in QEMU.  jansson admits no NUL inside a string. */
 static int set_text(const struct param *p, struct migrate_settings *s, json_t *v, struct err *e)
 {
-    if (!json_is_string(v))
+    const char *text = json_is_null(v) ? "" : json_string_value(v);
+
+    if (!text)
         return wrong_type(p, "string", e);
-    if (json_string_length(v) >= p->size)
+    if (strlen(text) >= p->size)
         return err_set(e, -ERANGE, STAGE, "%s may have %zu bytes, not %zu", p->name, p->size - 1,
-                       json_string_length(v));
-    memcpy((char *)s + p->offset, json_string_value(v), json_string_length(v) + 1);
+                       strlen(text));
+    memcpy((char *)s + p->offset, text, strlen(text) + 1);
     return 0;
 }
 

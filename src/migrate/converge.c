@@ -299,17 +299,17 @@ bool converge_worth_polishing(struct converge *c, uint64_t dirty, double withhel
 void converge_forecast(const struct converge *c, uint64_t dirty, double withheld, uint64_t limit_ns,
                        struct converge_forecast *out)
 {
-    uint64_t ns = 0, next, took, blackout;
+    uint64_t ns = 0, next, took, bound;
 
     *out = (struct converge_forecast){.blackout_ns = UINT64_MAX};
     for (; out->rounds < ROUNDS_MAX; out->rounds++, dirty = next) {
-        blackout = converge_predict(c, dirty);
-        if (blackout < out->blackout_ns)
-            out->blackout_ns = blackout;
-        if (converge_bound(c, dirty) <= limit_ns) {
+        bound = converge_bound(c, dirty);
+        if (bound < out->blackout_ns)
+            out->blackout_ns = bound;
+        if (bound <= limit_ns) {
             out->reached = true;
-            out->blackout_ns = blackout;
-            out->ns = ns + blackout;
+            out->blackout_ns = converge_predict(c, dirty);
+            out->ns = ns + out->blackout_ns;
             return;
         }
         took = converge_round_ns(c, dirty);

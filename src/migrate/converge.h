@@ -86,7 +86,7 @@ struct converge_forecast {
     bool reached;         /* the limit, in a sensible number of rounds */
     unsigned rounds;      /* to come */
     uint64_t ns;          /* until the guest runs at the destination; with reached only */
-    uint64_t blackout_ns; /* then; or the shortest there will be */
+    uint64_t blackout_ns; /* then; or the shortest that can be counted upon */
 };
 
 /* Plays the rounds to come if so much of the dirtying is withheld from now on. */

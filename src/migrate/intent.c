@@ -5,14 +5,10 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "migrate/converge_choice.h"
 
 #define SURE 2 /* syncs above the limit before a guest is called not converging */
-/* The least throttle that costs at most this times the work that the best one does: a guest held at
- * 99 % for a moment loses least, but is away like a paused one. */
-#define THRIFT 1.25
-/* A throttle that turned out to cost more than this times the best is changed. */
-#define WASTE 1.6
-/* It is taken off again when so many rounds will do without it. */
+/* A throttle is taken off again when so many rounds will do without it. */
 #define RELEASE_ROUNDS 6U
 /* A throttle that only makes the last blackout shorter must do so by a fifth. */
 #define WORTH 0.8
@@ -84,71 +80,7 @@ static uint64_t link_rate(const struct converge *c)
     return c->cap && c->cap < c->bandwidth ? c->cap : c->bandwidth;
 }
 
-/* ---- how much to withhold ------------------------------------------------------------------- */
-
-struct choice {
-    uint32_t percent; /* 0: none is good enough */
-    uint32_t needed; /* the least that reaches the limit at all, however much is allowed; 0: none */
-    double lost;     /* seconds of work, at the best */
-    struct converge_forecast forecast;
-};
-
-static double lost(const struct converge_forecast *f, uint32_t percent)
-{
-    return SECONDS(f->ns) * percent / 100;
-}
-
-/* The least loss of work that is possible in time within the ceiling; < 0: it is not. */
-static double least_loss(const struct converge *c, const struct intent_view *v, uint32_t ceiling,
-                         struct choice *out)
-{
-    struct converge_forecast f;
-    double best = -1;
-
-    for (uint32_t p = 1; p <= THROTTLE_MAX; p++) {
-        converge_forecast(c, v->dirty, p / 100.0, limit_ns(v), &f);
-        if (!f.reached)
-            continue;
-        if (!out->needed)
-            out->needed = p;
-        if (p <= ceiling && f.ns <= left_ns(v) && (best < 0 || lost(&f, p) < best))
-            best = lost(&f, p);
-    }
-    return best;
-}
-
-static void choose(const struct converge *c, const struct intent_view *v, uint32_t ceiling,
-                   struct choice *out)
-{
-    *out = (struct choice){.percent = 0};
-    out->lost = least_loss(c, v, ceiling, out);
-    for (uint32_t p = 1; out->lost >= 0 && p <= ceiling; p++) {
-        converge_forecast(c, v->dirty, p / 100.0, limit_ns(v), &out->forecast);
-        if (out->forecast.reached && out->forecast.ns <= left_ns(v) &&
-            lost(&out->forecast, p) <= THRIFT * out->lost) {
-            out->percent = p;
-            return;
-        }
-    }
-    /* Not by the deadline; but in the end. */
-    if (out->needed && out->needed <= ceiling) {
-        out->percent = ceiling;
-        converge_forecast(c, v->dirty, ceiling / 100.0, limit_ns(v), &out->forecast);
-    }
-}
-
-/* Is what is withheld now good enough to be left alone? */
-static bool keeps(const struct intent *in, const struct converge *c, const struct intent_view *v,
-                  const struct choice *best, uint32_t ceiling)
-{
-    struct converge_forecast f;
-
-    if (!in->percent || in->percent > ceiling)
-        return false;
-    converge_forecast(c, v->dirty, in->percent / 100.0, limit_ns(v), &f);
-    return f.reached && (f.ns <= left_ns(v) || in->percent == ceiling) &&
-           (best->lost < 0 || lost(&f, in->percent) <= WASTE * best->lost);
-}
+/* ---- what is withheld ----------------------------------------------------------------------- */
 
 /* QEMU's parameters are the least first step, and the least further one. */
 static uint32_t step_up(const struct intent *in, const struct godwit_params *p, uint32_t percent,
@@ -213,8 +145,8 @@ static void say_throttle(const struct intent *in, const struct converge *c,
             who, MB(seen_rate(c, v)), MB(link_rate(c)), MS(f->blackout_ns));
 }
 
-static void say_futile(const struct intent_view *v, const struct choice *best, uint32_t ceiling,
-                       struct intent_plan *out)
+static void say_futile(const struct intent_view *v, const struct converge_choice *best,
+                       uint32_t ceiling, struct intent_plan *out)
 {
     if (best->needed)
         say(out, "no-throttle",
@@ -259,8 +191,8 @@ static bool still_shrinks(struct intent *in, uint64_t dirty)
     return in->stuck < STUCK;
 }
 
-static void give_up(struct intent *in, const struct intent_view *v, const struct choice *best,
-                    uint32_t ceiling, struct intent_plan *out)
+static void give_up(struct intent *in, const struct intent_view *v,
+                    const struct converge_choice *best, uint32_t ceiling, struct intent_plan *out)
 {
     unsigned wait = PATIENCE << (in->futile < 8 ? in->futile : 8);
 
@@ -275,12 +207,14 @@ static void throttle(struct intent *in, const struct converge *c, const struct i
                      const struct converge_forecast *without, struct intent_plan *out)
 {
     uint32_t ceiling = intent_ceiling(v->params), percent;
+    const struct converge_goal goal = {
+        .dirty = v->dirty, .limit_ns = limit_ns(v), .left_ns = left_ns(v), .ceiling = ceiling};
     bool shrinks = still_shrinks(in, v->dirty);
-    struct choice best;
+    struct converge_choice best;
 
-    choose(c, v, ceiling, &best);
+    converge_choose(c, &goal, &best);
     percent = best.percent;
-    if (keeps(in, c, v, &best, ceiling))
+    if (converge_is_fine(c, &goal, &best, in->percent))
         percent = in->percent;
     else if (!percent && (helps(c, v, ceiling, without, &best.forecast) ||
                           (shrinks && !hopeless(in, c, v, ceiling))))

@@ -75,7 +75,8 @@ static void throttled(bool knows_rates)
 {
     struct pair p;
 
-    begin(&p, 115);
+    begin(&p, 130);
+    p.params.downtime_limit_ms = 50;
     p.from.knows_rates = knows_rates;
     pair_migrate(&p);
     pair_expect_moved(&p);

@@ -29,6 +29,7 @@ static void *source_main(void *arg)
     else
         source_await(s);
     link_drop(&s->link);
+    dialer_fini(&s->dialer); /* whoever carried an fd: connection learns that it is over */
     return NULL;
 }
 
@@ -95,14 +96,15 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
         return err_set(e, -ENOMEM, STAGE, "no memory for a migration");
     s->config = *config;
     s->params = config->params;
-    ret = check_params(&config->params, e);
+    ret = address_parse(config->uri, &address, e);
+    if (!ret) /* first: it owns the descriptor of an fd: address */
+        ret = dialer_init(&s->dialer, &address, config->tls, config->tls_hostname, e);
+    if (!ret)
+        ret = check_params(&config->params, e);
     if (!ret)
         ret = check_regions(config, &s->total, e);
-    if (!ret)
-        ret = address_parse(config->uri, &address, e);
-    if (!ret)
-        ret = dialer_init(&s->dialer, &address, config->tls, config->tls_hostname, e);
     if (ret) {
+        dialer_fini(&s->dialer);
         free(s);
         return ret;
     }

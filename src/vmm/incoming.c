@@ -22,6 +22,7 @@
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
 #include "vmm/tls_creds.h"
+#include "vmm/uri.h"
 #include "vmm/vmstate.h"
 
 struct incoming {
@@ -299,6 +300,9 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     c.opaque = in;
     rc = tls_creds_get(m->tls_creds, m->settings.tls_creds, true, &in->tls, e);
     c.tls = tls_object_tls(in->tls);
+    if (rc == 0)
+        rc = uri_resolve(m, uri, address, sizeof(address), e);
+    c.uri = address;
     if (rc == 0)
         rc = godwit_sink_start(&c, &in->sink, e);
     if (rc != 0) {

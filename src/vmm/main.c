@@ -11,6 +11,7 @@
 #include "vmm/incoming.h"
 #include "vmm/monitor.h"
 #include "vmm/sandbox.h"
+#include "vmm/spawn.h"
 
 /* SIGTERM, SIGINT and SIGHUP end the machine in good order. */
 static void main_signal(void *opaque, uint32_t events)
@@ -78,11 +79,18 @@ static int main_run(struct monitor *m, const struct vmm_options *o, struct err *
 int vmm_main(const struct vmm_options *o, struct err *e)
 {
     struct monitor *m = calloc(1, sizeof(*m));
+    struct spawner *spawner = NULL;
     int signal_fd = -1, rc;
 
     if (!m)
         return err_set(e, -ENOMEM, "start", "no memory for the monitor");
+    rc = o->spawn || !o->sandbox ? spawner_start(&spawner, e) : 0; /* before anything is open */
+    if (rc != 0) {
+        free(m);
+        return rc;
+    }
     rc = monitor_init(m, o, e);
+    m->spawner = spawner;
     if (rc == 0)
         rc = main_catch_signals(m, &signal_fd, e);
     if (rc == 0)
@@ -90,6 +98,7 @@ int vmm_main(const struct vmm_options *o, struct err *e)
     if (rc == 0)
         rc = main_run(m, o, e);
     monitor_fini(m);
+    spawner_free(spawner);
     if (signal_fd >= 0)
         close(signal_fd);
     free(m);

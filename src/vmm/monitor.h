@@ -27,6 +27,7 @@ struct console;
 struct outgoing;
 struct incoming;
 struct fdset;
+struct spawner;
 struct tls_creds;
 struct dirtyrate;
 struct dirtylimit;
@@ -40,6 +41,7 @@ struct monitor {
     int mem_mount_fd;             /* where guest memory is made; -1: elsewhere */
     struct console *console;
     struct fdset *fds;            /* given by getfd, waiting to be used */
+    struct spawner *spawner;      /* starts commands; NULL: nobody may. vmm_main's */
     struct tls_creds *tls_creds;  /* the objects of that name */
     struct vm *vm;                /* NULL: none yet, or given away */
     enum runstate state;

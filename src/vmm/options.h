@@ -59,6 +59,7 @@ struct vmm_options {
     bool no_reboot;      /* a guest reset ends the monitor */
     bool no_shutdown;    /* a guest poweroff leaves the monitor, stopped */
     bool sandbox;        /* default on */
+    bool spawn;          /* exec: may start commands in spite of the sandbox */
     int ready_fd;        /* daemonize: a byte is written here once start-up succeeded; -1 */
     int error_fd;        /* where the starter reads why it failed, when -D took stderr; -1 */
 };

@@ -8,6 +8,7 @@
 #include "vmm/monitor.h"
 #include "vmm/outgoing_ops.h"
 #include "vmm/tls_creds.h"
+#include "vmm/uri.h"
 
 static int outgoing_make_regions(struct outgoing *o, struct err *e)
 {
@@ -51,6 +52,7 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
 {
     struct godwit_source_config c = {.ops = &outgoing_ops, .uri = uri, .params = m->params};
     struct outgoing *o;
+    char address[VMM_PATH_MAX];
     int rc = outgoing_check_start(m, e);
 
     if (rc != 0)
@@ -68,6 +70,10 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
     if (rc == 0) {
         c.tls = tls_object_tls(o->tls);
         c.tls_hostname = m->settings.tls_hostname;
+        rc = uri_resolve(m, uri, address, sizeof(address), e);
+    }
+    if (rc == 0) {
+        c.uri = address;
         c.opaque = o;
         c.regions = o->regions;
         c.nregions = o->nregions;

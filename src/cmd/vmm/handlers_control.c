@@ -6,6 +6,7 @@
 
 #include "qmp/address.h"
 #include "transport/address.h"
+#include "vmm/uri.h"
 
 #define SERIAL_ALLOWED "stdio, none, pty, file:PATH or unix:PATH,server,nowait"
 
@@ -47,6 +48,7 @@ int apply_ignored(struct option_ctx *c, const struct option_value *v, struct err
 int apply_sandbox(struct option_ctx *c, const struct option_value *v, struct err *e)
 {
     c->o->sandbox = keyval_bool(v->kv, "enable", true);
+    c->o->spawn = !strcmp(keyval_string(v->kv, "spawn", "deny"), "allow");
     return 0;
 }
 
@@ -190,12 +192,16 @@ int apply_incoming(struct option_ctx *c, const struct option_value *v, struct er
     int ret = 0;
 
     o->incoming_uri[0] = '\0';
-    if (strcmp(v->text, "defer")) {
+    if (uri_is_local(v->text)) {
+        if (snprintf(o->incoming_uri, sizeof(o->incoming_uri), "%s", v->text) >=
+            (int)sizeof(o->incoming_uri))
+            return err_set(e, -EINVAL, OPTIONS_STAGE, "-incoming %.60s...: too long", v->text);
+    } else if (strcmp(v->text, "defer")) {
         ret = address_parse(v->text, &a, e);
         if (ret)
             return err_set(e, ret, OPTIONS_STAGE,
                            "-incoming %.160s: not a valid value (allowed: tcp:HOST:PORT, "
-                           "tcp:[IPV6]:PORT, unix:PATH, defer)",
+                           "tcp:[IPV6]:PORT, unix:PATH, fd:FD, exec:COMMAND, defer)",
                            v->text);
         address_format(&a, o->incoming_uri, sizeof(o->incoming_uri));
     }

@@ -184,7 +184,7 @@ static const struct key sandbox_keys[] = {
     {.name = "enable",    .type = KEY_BOOL, .flags = KEY_FIRST},
     HARMLESS("obsolete", "allow|deny"),
     HARMLESS("elevateprivileges", "allow|deny|children"),
-    HARMLESS("spawn", "allow|deny"),
+    {.name = "spawn", .type = KEY_CHOICE, .allowed = "allow|deny"},
     HARMLESS("resourcecontrol", "allow|deny"),
     {0}
 };
@@ -255,7 +255,7 @@ static const struct option table[] = {
      .help = "where the first serial port is connected (default: none)"},
     {.name = "qmp", .shape = OPTION_TEXT, .args = "unix:PATH,server,nowait", .apply = apply_qmp,
      .help = "listen for QMP, which is equal to a shell; also tcp:127.0.0.1:PORT,server,nowait"},
-    {.name = "incoming", .shape = OPTION_TEXT, .args = "tcp:HOST:PORT|unix:PATH|defer",
+    {.name = "incoming", .shape = OPTION_TEXT, .args = "tcp:HOST:PORT|unix:PATH|fd:FD|exec:COMMAND|defer",
      .apply = apply_incoming, .help = "wait for a machine that migrates here"},
     {.name = "name", .shape = OPTION_KEYS, .args = "NAME", .keys = name_keys, .apply = apply_name,
      .given = OPTION_NAME, .help = "the machine's name"},
@@ -269,7 +269,7 @@ static const struct option table[] = {
      .help = "write the process id to FILE and keep it locked"},
     {.name = "D", .shape = OPTION_TEXT, .args = "FILE", .apply = apply_text, FIELD(log_file),
      .help = "append the log to FILE instead of stderr"},
-    {.name = "sandbox", .shape = OPTION_KEYS, .args = "on|off", .keys = sandbox_keys,
+    {.name = "sandbox", .shape = OPTION_KEYS, .args = "on|off[,spawn=allow]", .keys = sandbox_keys,
      .apply = apply_sandbox, .help = "seccomp and dropped capabilities (default: on)"},
     {.name = "disable-seccomp", .shape = OPTION_FLAG, .apply = apply_false, FIELD(sandbox),
      .help = "the same as -sandbox off"},

@@ -30,7 +30,9 @@ def test_every_listed_query_answers(machine):
         if name.startswith("query-"):
             m.qmp.command(name)
     for name in ("migrate", "migrate_cancel", "getfd", "stop", "cont", "quit", "system_reset",
-                 "system_powerdown", "migrate-incoming", "migrate-set-parameters"):
+                 "system_powerdown", "migrate-incoming", "migrate-set-parameters",
+                 "migrate-set-capabilities", "migrate-continue", "migrate-resolve", "announce-self",
+                 "calc-dirty-rate", "set-vcpu-dirty-limit", "cancel-vcpu-dirty-limit"):
         assert name in names
 
 

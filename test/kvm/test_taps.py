@@ -263,6 +263,16 @@ def test_a_descriptor_instead_of_a_name(host, network):
     assert_unharmed(target)
 
 
+def test_not_announced_when_not_wanted(host, network):
+    source = host.source()
+    target, uri = host.destination(netdev("tasmania"))
+    target.set(announce_rounds=0)
+    move(source, target, uri)
+    assert hear(network, 1, 0.3) == 0
+    target.qmp.command("announce-self", {"rounds": 5})
+    assert_announced(network, "tasmania")
+
+
 # ---- without a move
 
 def hear(network, count, seconds=5.0):

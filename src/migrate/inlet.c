@@ -49,8 +49,10 @@ static void add_change(struct inlet *in, uint64_t change)
 
 /* ---- pages ---------------------------------------------------------------------------------- */
 
-/* Fills the pages that iov[0..niov) points to, all of one region, and hashes them. */
-static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t pages, struct err *e)
+/* Fills the pages that iov[0..niov) points to, all of one region, and hashes them.  ahead: of how
+ * many pages behind the last one is known that they come next. */
+static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t pages, uint64_t ahead,
+                      struct err *e)
 {
     const uint8_t *host = in->place->regions[region].host;
     struct iovec iov[INLET_SLICE_PAGES];
@@ -66,7 +68,7 @@ static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t page
     for (int i = 0; i < niov; i++)
         change += place_written(
             in->place, region, (uint64_t)((uint8_t *)in->iov[i].iov_base - host) / GODWIT_PAGE_SIZE,
-            in->iov[i].iov_len / GODWIT_PAGE_SIZE);
+            in->iov[i].iov_len / GODWIT_PAGE_SIZE, i == niov - 1 ? ahead : 0);
     add_change(in, change);
     return 0;
 }
@@ -93,14 +95,14 @@ static int read_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct e
             pages += n;
             if (pages < INLET_SLICE_PAGES)
                 continue;
-            ret = read_slice(in, region, niov, pages, e);
+            ret = read_slice(in, region, niov, pages, left, e);
             if (ret)
                 return ret;
             niov = 0;
             pages = 0;
         }
     }
-    return niov ? read_slice(in, region, niov, pages, e) : 0;
+    return niov ? read_slice(in, region, niov, pages, 0, e) : 0;
 }
 
 void inlet_placed(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t change)

@@ -19,7 +19,7 @@
 /* The largest record of a lane that carries no pages. */
 #define INLET_SMALL_MAX 65536U
 /* Read, and hashed while the cache has them. */
-#define INLET_SLICE_PAGES 128U
+#define INLET_SLICE_PAGES 64U
 
 struct inlet {
     uint32_t index;

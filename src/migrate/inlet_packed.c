@@ -136,7 +136,7 @@ static uint64_t written(struct inlet *in, const struct native_packed *p)
 
     for (uint32_t i = 0; i < p->nruns; i++)
         if (in->runs[i].kind == NATIVE_RUN_DATA)
-            change += place_written(in->place, p->region, in->runs[i].first, in->runs[i].count);
+            change += place_written(in->place, p->region, in->runs[i].first, in->runs[i].count, 0);
     return change;
 }
 

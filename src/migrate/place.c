@@ -12,6 +12,8 @@
 /* A zero run of so many pages over old content is given back to the system, not overwritten. */
 #define PUNCH_PAGES 512U
 
+#define CACHE_LINE 64U
+
 #define BLOCK_PAGES 512U /* 2 MiB */
 /* A record of no more pages than are packed together does not tell of a whole block how much of it
  * there is: half of what it can hold stands for half of the block. */
@@ -145,11 +147,22 @@ uint64_t place_zeros(struct place *p, uint32_t region, const struct native_run *
 
 /* ---- the digest ----------------------------------------------------------------------------- */
 
-uint64_t place_written(struct place *p, uint32_t region, uint64_t first, uint64_t n)
+/* So that the next read finds the lines it writes to in the cache. */
+static void prefetch_page(uint8_t *page)
+{
+    for (uint32_t at = 0; at < GODWIT_PAGE_SIZE; at += CACHE_LINE)
+        __builtin_prefetch(page + at, 1, 2);
+}
+
+uint64_t place_written(struct place *p, uint32_t region, uint64_t first, uint64_t n, uint64_t ahead)
 {
     uint64_t change = 0;
 
-    for (uint64_t page = first; p->digest && page < first + n; page++)
-        change += digest_set(p->digest, region, page, digest_hash(place_at(p, region, page)));
+    for (uint64_t i = 0; p->digest && i < n; i++) {
+        if (i < ahead)
+            prefetch_page(place_at(p, region, first + n + i));
+        change +=
+            digest_set(p->digest, region, first + i, digest_hash(place_at(p, region, first + i)));
+    }
     return change;
 }

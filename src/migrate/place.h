@@ -33,7 +33,9 @@ uint8_t *place_at(const struct place *p, uint32_t region, uint64_t page);
 void place_expect(struct place *p, uint32_t region, const struct native_run *runs, uint32_t n);
 /* Makes the zero runs among them zeros.  What changes in the digest's root. */
 uint64_t place_zeros(struct place *p, uint32_t region, const struct native_run *runs, uint32_t n);
-/* These n pages were written just now. What changes in the digest's root. */
-uint64_t place_written(struct place *p, uint32_t region, uint64_t first, uint64_t n);
+/* These n pages were written just now, the next `ahead` will be soon. What changes in the digest's
+ * root. */
+uint64_t place_written(struct place *p, uint32_t region, uint64_t first, uint64_t n,
+                       uint64_t ahead);
 
 #endif

@@ -138,7 +138,7 @@ static void test_zeros(void **state)
     bench_init(&b, PAGES);
     EXPECT(&b, data);
     memset(place_at(&b.place, 0, 10), 0x5a, 5 * GODWIT_PAGE_SIZE);
-    root += place_written(&b.place, 0, 10, 5);
+    root += place_written(&b.place, 0, 10, 5, 0);
     assert_int_not_equal(root, 0);
     assert_int_equal(resident(&b), 5);
     root += place_zeros(&b.place, 0, data, 1); /* none of them */

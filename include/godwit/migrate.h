@@ -431,4 +431,20 @@ int godwit_sink_resolve(struct godwit_sink *s, bool run, struct err *e);
  * at least handover_timeout_ms. */
 void godwit_sink_free(struct godwit_sink *s);
 
+/* ---- a source's process that was started anew ------------------------------------------------ */
+
+enum godwit_answer {
+    GODWIT_ANSWER_RUNNING,   /* it runs there */
+    GODWIT_ANSWER_NEVER_RAN, /* it never ran there and never will: it may be started here */
+    GODWIT_ANSWER_READY,     /* it waits there, paused, for a word: a person's */
+    GODWIT_ANSWER_UNKNOWN,   /* that destination does not know this migration: nothing follows */
+};
+
+/* Asks a destination what became of a migration whose source has died, and changes nothing but this:
+ * a machine that was still arriving is called off.  Any thread; waits up to timeout_ms.  0, or -errno
+ * when nobody answered.  tls may be NULL. */
+int godwit_ask(const char *uri, const uint8_t token[GODWIT_TOKEN_SIZE],
+               const struct godwit_tls *tls, const char *tls_hostname, uint32_t timeout_ms,
+               enum godwit_answer *out, struct err *e);
+
 #endif

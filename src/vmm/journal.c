@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
+#include "base/log.h"
 #include "vmm/state_dir.h"
 
 #define JOURNAL_FOLDER_MAX 400
@@ -23,8 +26,7 @@ static const char *const event_names[] = {
 
 static bool journal_ends_story(enum godwit_journal what)
 {
-    return what == GODWIT_JOURNAL_ABORT || what == GODWIT_JOURNAL_COMPLETED ||
-           what == GODWIT_JOURNAL_DISCARDED;
+    return what == GODWIT_JOURNAL_ABORT || what == GODWIT_JOURNAL_DISCARDED;
 }
 
 /* After these, who runs the machine is not known on this side until another word is written. */
@@ -41,10 +43,11 @@ static int journal_folders(char durable[JOURNAL_FOLDER_MAX], char memory[JOURNAL
     if (rc == 0)
         rc = state_dir(STATE_DIR_MEMORY, memory, JOURNAL_FOLDER_MAX);
     if (rc != 0)
-        return err_set_errno(e, rc, "journal",
-                             "no folder for the handover journal (tried $GODWIT_STATE_DIR and "
-                             "$GODWIT_RUN_DIR, /var/lib/godwit and /run/godwit, $XDG_STATE_HOME and "
-                             "$XDG_RUNTIME_DIR, ~/.local/state, /tmp)");
+        return err_set_errno(
+            e, rc, "journal",
+            "no folder for the handover journal (tried $GODWIT_STATE_DIR and "
+            "$GODWIT_RUN_DIR, /var/lib/godwit and /run/godwit, $XDG_STATE_HOME and "
+            "$XDG_RUNTIME_DIR, ~/.local/state, /tmp)");
     return 0;
 }
 
@@ -74,9 +77,11 @@ void journal_init(struct journal *j, const char *uuid, bool is_source)
     memset(j, 0, sizeof(*j));
     snprintf(j->uuid, sizeof(j->uuid), "%s", uuid);
     j->is_source = is_source;
+    j->lock = -1;
 }
 
-/* Tells a process that died from a host that did: a memory-backed journal outlives only the first. */
+/* Tells a process that died from a host that did: a memory-backed journal outlives only the first.
+ */
 static void journal_boot_id(char out[40])
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -139,6 +144,19 @@ static int journal_sync_folder(const char *path)
     return rc;
 }
 
+/* Held while its owner lives: what such a file says is still being decided.  -1: not to be had. */
+static int journal_lock(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
 int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e)
 {
@@ -162,37 +180,36 @@ int journal_write(struct journal *j, enum godwit_journal what,
     if (rc != 0)
         return err_set_errno(e, rc, "journal", "cannot write the handover journal %s", path);
     j->open = journal_leaves_open(what);
+    if (what == GODWIT_JOURNAL_INTENT && j->lock < 0)
+        j->lock = journal_lock(path);
     return 0;
 }
 
 void journal_close(struct journal *j)
 {
-    if (!j->durable[0] || j->open)
-        return;
-    unlink(j->volatile_);
-    unlink(j->durable);
+    if (j->durable[0] && !j->open) {
+        unlink(j->volatile_);
+        unlink(j->durable);
+    }
+    if (j->durable[0] && j->lock >= 0) {
+        close(j->lock);
+        j->lock = -1;
+    }
 }
 
-/* An intent of this very boot without a commit beside it: the process died before it gave anything
- * away. */
-static bool journal_intent_is_moot(const char *path)
-{
-    char boot[40], text[1024];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
+/* ---- starting afresh ------------------------------------------------------------------------- */
 
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    journal_boot_id(boot);
-    return boot[0] && strstr(text, boot);
-}
+/* What is left of a migration from here: one of its two files. */
+struct journal_trace {
+    char path[JOURNAL_FOLDER_MAX + 256];
+    char name[160]; /* of the file, without the ending that the two differ in */
+    char peer[256], hex[2 * GODWIT_TOKEN_SIZE + 1];
+    uint8_t token[GODWIT_TOKEN_SIZE];
+};
 
-/* The first file in folder that is this machine's as a source and forbids a start; moot intents are
- * removed on the way. */
-static bool journal_find_open(const char *folder, const char *uuid, char *path, size_t cap)
+/* The first file in folder, of this ending, that is this machine's as a source. */
+static bool journal_find(const char *folder, const char *uuid, const char *ending,
+                         struct journal_trace *t)
 {
     size_t len = strlen(uuid);
     struct dirent *entry;
@@ -202,35 +219,139 @@ static bool journal_find_open(const char *folder, const char *uuid, char *path, 
     while (d && !found && (entry = readdir(d))) {
         const char *name = entry->d_name, *end = strrchr(name, '.');
 
-        if (strncmp(name, uuid, len) != 0 || strncmp(name + len, ".source.", 8) != 0 ||
-            snprintf(path, cap, "%s/%s", folder, name) >= (int)cap)
-            continue;
-        if (!strcmp(end, ".intent") && journal_intent_is_moot(path))
-            unlink(path);
-        else
-            found = true;
+        found = strncmp(name, uuid, len) == 0 && strncmp(name + len, ".source.", 8) == 0 &&
+                strcmp(end, ending) == 0 &&
+                snprintf(t->path, sizeof(t->path), "%s/%s", folder, name) < (int)sizeof(t->path) &&
+                snprintf(t->name, sizeof(t->name), "%.*s", (int)(end - name), name) <
+                    (int)sizeof(t->name);
     }
     if (d)
         closedir(d);
     return found;
 }
 
-int journal_check_start(const char *uuid, struct err *e)
+/* The last line that is complete, as JSON; NULL when there is none. */
+static json_t *journal_last_line(const char *path)
 {
-    char durable[JOURNAL_FOLDER_MAX], memory[JOURNAL_FOLDER_MAX], path[JOURNAL_FOLDER_MAX + 256];
-    int rc = journal_folders(durable, memory, e);
+    char text[4096], *line;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return NULL;
+    text[n] = 0;
+    line = strrchr(text, '\n');
+    if (!line)
+        return NULL;
+    *line = 0;
+    line = strrchr(text, '\n');
+    return json_loads(line ? line + 1 : text, 0, NULL);
+}
+
+static bool journal_read_token(const char *hex, uint8_t token[GODWIT_TOKEN_SIZE])
+{
+    for (int i = 0; i < GODWIT_TOKEN_SIZE; i++)
+        if (sscanf(hex + 2 * i, "%2hhx", &token[i]) != 1)
+            return false;
+    return true;
+}
+
+static int journal_read(struct journal_trace *t, struct err *e)
+{
+    json_t *line = journal_last_line(t->path);
+    const char *token = "", *peer = "";
+    bool ok = line && !json_unpack(line, "{s:s, s:s}", "token", &token, "peer", &peer);
+
+    ok = ok && strlen(token) == 2 * GODWIT_TOKEN_SIZE && journal_read_token(token, t->token);
+    if (ok) {
+        snprintf(t->peer, sizeof(t->peer), "%s", peer);
+        snprintf(t->hex, sizeof(t->hex), "%s", token);
+    }
+    json_decref(line);
+    return ok ? 0
+              : err_set(e, -EBUSY, "journal",
+                        "the handover journal %s cannot be read: if the machine runs nowhere else, "
+                        "remove that file and start again",
+                        t->path);
+}
+
+static int journal_forget(const struct journal_trace *t, const char *durable, const char *memory,
+                          struct err *e)
+{
+    char path[JOURNAL_FOLDER_MAX + 256];
+
+    if (snprintf(path, sizeof(path), "%s/%s.journal", memory, t->name) < (int)sizeof(path))
+        unlink(path);
+    if (snprintf(path, sizeof(path), "%s/%s.intent", durable, t->name) < (int)sizeof(path))
+        unlink(path);
+    if (access(t->path, F_OK) == 0)
+        return err_set_errno(e, -EACCES, "journal", "cannot remove %s", t->path);
+    return 0;
+}
+
+static int journal_refuse(const struct journal_trace *t, enum godwit_answer answer, struct err *e)
+{
+    switch (answer) {
+    case GODWIT_ANSWER_RUNNING:
+        return err_set(
+            e, -EBUSY, "journal",
+            "the machine runs at %s, where migration %.8s moved it; once it does not any "
+            "more, remove %s to start it here",
+            t->peer, t->hex, t->path);
+    case GODWIT_ANSWER_READY:
+        return err_set(
+            e, -EBUSY, "journal",
+            "the machine waits at %s, complete and paused (migration %.8s): let it run "
+            "there with migrate-resolve {\"run\": true}, or give it up there with {\"run\": "
+            "false} and start it here again",
+            t->peer, t->hex);
+    default:
+        return err_set(e, -EBUSY, "journal",
+                       "%s does not know of migration %.8s any more, which may have given the "
+                       "machine away: if it runs nowhere else, remove %s and start again",
+                       t->peer, t->hex, t->path);
+    }
+}
+
+/* 0: that story has ended, and is forgotten. */
+static int journal_settle(struct journal_trace *t, journal_ask_fn ask, const char *durable,
+                          const char *memory, struct err *e)
+{
+    enum godwit_answer answer = GODWIT_ANSWER_UNKNOWN;
+    struct err why = ERR_INIT;
+    int lock = journal_lock(t->path), rc;
+
+    if (lock < 0)
+        return err_set(e, -EBUSY, "journal",
+                       "the machine is being migrated by another process of this host (%s)",
+                       t->path);
+    close(lock);
+    rc = journal_read(t, e);
     if (rc != 0)
         return rc;
-    if (journal_find_open(memory, uuid, path, sizeof(path)))
-        return err_set(e, -EBUSY, "journal",
-                       "machine %s was given to another host and never heard of again (%s): if it "
-                       "does not run there, remove that file and start again",
-                       uuid, path);
-    if (journal_find_open(durable, uuid, path, sizeof(path)))
-        return err_set(e, -EBUSY, "journal",
-                       "machine %s was about to be given to another host when this one stopped "
-                       "(%s): if it does not run there, remove that file and start again",
-                       uuid, path);
-    return 0;
+    if (ask(t->peer, t->token, &answer, &why) != 0)
+        return err_set(
+            e, -EBUSY, "journal",
+            "the machine may have been given to %s (migration %.8s), which cannot be asked "
+            "(%s): if it does not run there, remove %s and start again",
+            t->peer, t->hex, why.text, t->path);
+    if (answer != GODWIT_ANSWER_NEVER_RAN)
+        return journal_refuse(t, answer, e);
+    log_info("journal", "it never ran at %s: migration %.8s is over", t->peer, t->hex);
+    return journal_forget(t, durable, memory, e);
+}
+
+int journal_check_start(const char *uuid, journal_ask_fn ask, struct err *e)
+{
+    char durable[JOURNAL_FOLDER_MAX], memory[JOURNAL_FOLDER_MAX];
+    struct journal_trace t;
+    int rc = journal_folders(durable, memory, e);
+
+    /* The durable one first: it has the lock.  Each turn forgets one. */
+    while (rc == 0 && (journal_find(durable, uuid, ".intent", &t) ||
+                       journal_find(memory, uuid, ".journal", &t)))
+        rc = journal_settle(&t, ask, durable, memory, e);
+    return rc;
 }

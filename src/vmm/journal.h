@@ -9,8 +9,10 @@
  *                  /run/godwit (root), $XDG_RUNTIME_DIR/godwit or /tmp/godwit-UID.  It outlives the
  *                  process, and the RAM it speaks of outlives nothing more.
  * ($GODWIT_STATE_DIR and $GODWIT_RUN_DIR name other folders.)  Both go away when the story ended well
- * on this side (aborted, completed, discarded); `running` stays until its process ends in good order,
- * so that a person who asks for an unresolved source finds out that the machine did run here.
+ * on this side (aborted, discarded).  After `completed` and `running` they stay until the process ends
+ * in good order: a source that is killed after it has given its machine away must not be started
+ * again by whoever restarts what was killed, and a person who asks for an unresolved source finds out
+ * that the machine did run here.
  */
 #ifndef GODWIT_VMM_JOURNAL_H
 #define GODWIT_VMM_JOURNAL_H
@@ -24,6 +26,7 @@ struct journal {
     char uuid[37];
     bool is_source;
     bool open; /* committed or ready, and nothing heard since: the files must outlive the process */
+    int lock;  /* on the source's durable file, for as long as this process lives; -1: none */
 };
 
 /* Takes note of names only; folders and files are made by the first write. */
@@ -32,7 +35,13 @@ int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e);
 /* The process ends in good order: removes the files, unless who runs the machine is still open. */
 void journal_close(struct journal *j);
-/* A machine that starts here afresh: -EBUSY with what to do when a journal says it was given away. */
-int journal_check_start(const char *uuid, struct err *e);
+
+/* Asks the destination at `peer` what became of a migration; as godwit_ask. */
+typedef int (*journal_ask_fn)(const char *peer, const uint8_t token[GODWIT_TOKEN_SIZE],
+                              enum godwit_answer *out, struct err *e);
+/* A machine that starts here afresh.  A journal says that it was, or may have been, given away: its
+ * destination is asked, and its answer NEVER-RAN ends that story.  Else -EBUSY, with what a person
+ * has to do. */
+int journal_check_start(const char *uuid, journal_ask_fn ask, struct err *e);
 
 #endif

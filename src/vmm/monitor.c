@@ -19,6 +19,8 @@
 #include "vmm/outgoing.h"
 #include "vmm/tls_creds.h"
 
+#define ASK_TIMEOUT_MS 5000 /* a destination, what became of a machine */
+
 /* ---- life ---- */
 
 static int monitor_open_qmp(struct monitor *m, struct err *e)
@@ -100,10 +102,17 @@ struct vm_params monitor_vm_params(struct monitor *m, const struct machine_confi
     };
 }
 
+/* In the clear: what was migrated by TLS is asked for by a person. */
+static int monitor_ask(const char *peer, const uint8_t token[GODWIT_TOKEN_SIZE],
+                       enum godwit_answer *out, struct err *e)
+{
+    return godwit_ask(peer, token, NULL, NULL, ASK_TIMEOUT_MS, out, e);
+}
+
 int monitor_launch(struct monitor *m, struct err *e)
 {
     struct vm_params p = monitor_vm_params(m, &m->config);
-    int rc = journal_check_start(m->config.uuid, e);
+    int rc = journal_check_start(m->config.uuid, monitor_ask, e);
 
     if (rc == 0)
         rc = backends_take_fds(&m->backends, &m->config, m->fds, e);

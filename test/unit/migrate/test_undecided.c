@@ -286,6 +286,44 @@ static void test_late_abort(void **state)
     pair_fini(&p);
 }
 
+static enum godwit_answer answer_of(struct pair *p, const uint8_t *token)
+{
+    enum godwit_answer answer = (enum godwit_answer)-1;
+    struct err e = ERR_INIT;
+
+    if (godwit_ask(p->uri, token, NULL, NULL, 3000, &answer, &e))
+        fail_msg("%s", e.text);
+    return answer;
+}
+
+/* A source's process that was started anew asks, and moves nothing by that. */
+static void test_restarted_source_asks(void **state)
+{
+    uint8_t token[GODWIT_TOKEN_SIZE], other[GODWIT_TOKEN_SIZE];
+    enum godwit_answer answer;
+    struct err e = ERR_INIT;
+
+    for (int run = 0; run < 2; run++) {
+        struct pair p;
+
+        become_unresolved(&p);
+        memcpy(token, p.to.token, sizeof(token));
+        memcpy(other, token, sizeof(other));
+        other[5] ^= 1;
+        assert_int_equal(answer_of(&p, other), GODWIT_ANSWER_UNKNOWN);
+        assert_int_equal(answer_of(&p, token), GODWIT_ANSWER_READY);
+        pair_expect_sink(&p, GODWIT_UNRESOLVED);
+        assert_true(p.to.built);
+        assert_int_equal(godwit_sink_resolve(p.sink, run, &e), 0);
+        pair_expect_sink(&p, run ? GODWIT_COMPLETED : GODWIT_FAILED);
+        assert_int_equal(answer_of(&p, token),
+                         run ? GODWIT_ANSWER_RUNNING : GODWIT_ANSWER_NEVER_RAN);
+        pair_end_sink(&p);
+        assert_true(godwit_ask(p.uri, token, NULL, NULL, 500, &answer, &e) < 0);
+        pair_fini(&p);
+    }
+}
+
 /* While a machine waits for its word, another cannot take its place. */
 static void test_unresolved_is_not_overrun(void **state)
 {
@@ -392,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_source_killed_after_ready),
         cmocka_unit_test(test_late_commit),
         cmocka_unit_test(test_late_abort),
+        cmocka_unit_test(test_restarted_source_asks),
         cmocka_unit_test(test_unresolved_is_not_overrun),
         cmocka_unit_test(test_free_while_unresolved),
         cmocka_unit_test(test_commit_is_repeated),

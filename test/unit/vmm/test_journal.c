@@ -34,6 +34,28 @@ static int remove_folder(void **state)
     return rmdir(getenv("GODWIT_RUN_DIR")); /* fails when a journal was left */
 }
 
+/* The destination that is asked. */
+static enum godwit_answer answer;
+static int silence; /* nobody answers */
+static unsigned asked;
+
+static int ask(const char *peer, const uint8_t t[GODWIT_TOKEN_SIZE], enum godwit_answer *out,
+               struct err *e)
+{
+    assert_string_equal(peer, "tcp:192.0.2.1:1");
+    assert_memory_equal(t, token, GODWIT_TOKEN_SIZE);
+    asked++;
+    *out = answer;
+    return silence ? err_set(e, silence, "", "no route") : 0;
+}
+
+/* The process dies: what it held is let go, what it wrote stays. */
+static void die(struct journal *j)
+{
+    j->open = true;
+    journal_close(j);
+}
+
 /* The story ends here, whatever was open. */
 static void forget(struct journal *j)
 {
@@ -71,54 +93,119 @@ static void test_a_story_that_ends_well_leaves_nothing(void **state)
     write_event(&j, GODWIT_JOURNAL_COMMIT);
     contains(j.volatile_, "\"event\":\"commit\"");
     write_event(&j, GODWIT_JOURNAL_COMPLETED);
+    contains(j.volatile_, "\"event\":\"completed\""); /* and if it is killed now, and restarted? */
+    journal_close(&j);
     assert_int_equal(access(j.durable, F_OK), -1);
     assert_int_equal(access(j.volatile_, F_OK), -1);
-    assert_int_equal(journal_check_start(uuid, NULL), 0);
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+    assert_int_equal(asked, 0);
 }
 
-static void test_commit_forbids_a_start(void **state)
+static void test_abort_leaves_nothing(void **state)
+{
+    struct journal j;
+
+    journal_init(&j, uuid, true);
+    write_event(&j, GODWIT_JOURNAL_INTENT);
+    write_event(&j, GODWIT_JOURNAL_ABORT);
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+    assert_int_equal(asked, 0);
+}
+
+static void refused(struct journal *j, const char *text)
+{
+    struct err e = ERR_INIT;
+
+    asked = 0;
+    assert_int_equal(journal_check_start(uuid, ask, &e), -EBUSY);
+    if (!strstr(e.text, text) || !strstr(e.text, "tcp:192.0.2.1:1") || !strstr(e.text, "dead0000"))
+        fail_msg("%s", e.text);
+    assert_int_equal(asked, 1);
+    assert_int_equal(access(j->durable, F_OK), 0);
+}
+
+/* Whatever was written last, and whatever the destination says but NEVER-RAN: no start. */
+static void test_no_start_without_an_answer(void **state)
+{
+    const enum godwit_journal last[] = {GODWIT_JOURNAL_INTENT, GODWIT_JOURNAL_COMMIT,
+                                        GODWIT_JOURNAL_COMPLETED};
+
+    for (int i = 0; i < 3; i++) {
+        struct journal j;
+
+        journal_init(&j, uuid, true);
+        for (int k = 0; k <= i; k++)
+            write_event(&j, last[k]);
+        die(&j);
+        answer = GODWIT_ANSWER_RUNNING;
+        refused(&j, "runs at");
+        answer = GODWIT_ANSWER_READY;
+        refused(&j, "migrate-resolve");
+        answer = GODWIT_ANSWER_UNKNOWN;
+        refused(&j, j.durable);
+        silence = -EHOSTUNREACH;
+        refused(&j, "no route");
+        silence = 0;
+        answer = GODWIT_ANSWER_NEVER_RAN;
+        assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+        assert_int_equal(access(j.durable, F_OK), -1);
+        assert_int_equal(access(j.volatile_, F_OK), -1);
+        asked = 0;
+        assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+        assert_int_equal(asked, 0);
+    }
+}
+
+/* The host went down: of two files one is left. A person removes it, and the machine starts. */
+static void test_reboot(void **state)
+{
+    struct journal j;
+
+    journal_init(&j, uuid, true);
+    write_event(&j, GODWIT_JOURNAL_INTENT);
+    write_event(&j, GODWIT_JOURNAL_COMMIT);
+    die(&j);
+    assert_int_equal(unlink(j.volatile_), 0);
+    answer = GODWIT_ANSWER_UNKNOWN;
+    refused(&j, j.durable);
+    assert_int_equal(unlink(j.durable), 0);
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+}
+
+/* Nobody is asked, and nothing forgotten, while the migration's own process lives. */
+static void test_another_process_migrates(void **state)
 {
     struct err e = ERR_INIT;
     struct journal j;
 
     journal_init(&j, uuid, true);
     write_event(&j, GODWIT_JOURNAL_INTENT);
-    write_event(&j, GODWIT_JOURNAL_COMMIT);
-    assert_int_equal(journal_check_start(uuid, &e), -EBUSY);
-    assert_non_null(strstr(e.text, uuid));
-    assert_non_null(strstr(e.text, j.volatile_));
-    journal_close(&j);
-    assert_int_equal(access(j.volatile_, F_OK), 0); /* undecided: it outlives the process */
+    answer = GODWIT_ANSWER_NEVER_RAN;
+    asked = 0;
+    assert_int_equal(journal_check_start(uuid, ask, &e), -EBUSY);
+    assert_non_null(strstr(e.text, "another process"));
+    assert_int_equal(asked, 0);
     forget(&j);
-    assert_int_equal(journal_check_start(uuid, NULL), 0);
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
 }
 
-static void test_intent_of_this_boot_does_not(void **state)
+static void test_half_a_line_decides_nothing(void **state)
 {
-    struct journal j;
-
-    journal_init(&j, uuid, true);
-    write_event(&j, GODWIT_JOURNAL_INTENT);
-    assert_int_equal(journal_check_start(uuid, NULL), 0);
-    assert_int_equal(access(j.durable, F_OK), -1); /* moot: tidied away */
-    journal_close(&j);
-}
-
-static void test_intent_of_another_boot_does(void **state)
-{
-    static const char line[] = "{\"event\":\"intent\",\"boot\":\"11111111-of-another-boot\"}\n";
     struct err e = ERR_INIT;
     struct journal j;
     int fd;
 
     journal_init(&j, uuid, true);
     write_event(&j, GODWIT_JOURNAL_INTENT);
+    die(&j);
     fd = open(j.durable, O_WRONLY | O_TRUNC);
-    assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
+    assert_int_equal(write(fd, "{\"event\":\"int", 13), 13);
     close(fd);
-    assert_int_equal(journal_check_start(uuid, &e), -EBUSY);
+    asked = 0;
+    assert_int_equal(journal_check_start(uuid, ask, &e), -EBUSY);
     assert_non_null(strstr(e.text, j.durable));
-    journal_close(&j);
+    assert_int_equal(asked, 0);
+    assert_int_equal(unlink(j.durable), 0);
 }
 
 static void test_destination_journal_is_another(void **state)
@@ -128,7 +215,7 @@ static void test_destination_journal_is_another(void **state)
     journal_init(&source, uuid, true);
     journal_init(&destination, uuid, false);
     write_event(&destination, GODWIT_JOURNAL_READY);
-    assert_int_equal(journal_check_start(uuid, NULL), 0);
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
     write_event(&destination, GODWIT_JOURNAL_RUNNING);
     contains(destination.volatile_, "\"event\":\"ready\"");
     contains(destination.volatile_, "\"event\":\"running\"");
@@ -140,9 +227,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_story_that_ends_well_leaves_nothing, setup),
-        cmocka_unit_test_setup(test_commit_forbids_a_start, setup),
-        cmocka_unit_test_setup(test_intent_of_this_boot_does_not, setup),
-        cmocka_unit_test_setup(test_intent_of_another_boot_does, setup),
+        cmocka_unit_test_setup(test_abort_leaves_nothing, setup),
+        cmocka_unit_test_setup(test_no_start_without_an_answer, setup),
+        cmocka_unit_test_setup(test_reboot, setup),
+        cmocka_unit_test_setup(test_another_process_migrates, setup),
+        cmocka_unit_test_setup(test_half_a_line_decides_nothing, setup),
         cmocka_unit_test_setup(test_destination_journal_is_another, setup),
     };
 

@@ -126,6 +126,30 @@ int channel_write(struct channel *c, const void *buf, size_t len, struct err *e)
     return channel_writev(c, &iov, 1, e);
 }
 
+int channel_send_fds(struct channel *c, const void *buf, size_t len, const int *fds, unsigned n,
+                     struct err *e)
+{
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+    ssize_t ret = c->ops->send_fds ? -EAGAIN : -ENOTSUP;
+
+    while (ret == -EAGAIN) {
+        ret = c->ops->send_fds(c, &iov, 1, fds, n);
+        if (ret == -EAGAIN && wait_ready(c, POLLOUT))
+            ret = -ETIMEDOUT;
+    }
+    if (ret == -ENOTSUP)
+        return err_set(e, -ENOTSUP, STAGE, "%s: descriptors cannot be sent there", c->peer);
+    if (ret < 0)
+        return describe(c, ret, "writing to", c->bytes_out, e);
+    c->bytes_out += (uint64_t)ret;
+    return channel_write(c, (const uint8_t *)buf + ret, len - (size_t)ret, e);
+}
+
+unsigned channel_take_fds(struct channel *c, int *fds, unsigned max)
+{
+    return c->ops->take_fds ? c->ops->take_fds(c, fds, max) : 0;
+}
+
 void channel_set_timeout(struct channel *c, uint32_t timeout_ms)
 {
     c->timeout_ms = timeout_ms;

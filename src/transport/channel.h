@@ -15,6 +15,8 @@
 
 #include "base/err.h"
 
+#define CHANNEL_FDS_MAX 8U
+
 struct channel;
 
 struct channel_ops {
@@ -27,6 +29,11 @@ struct channel_ops {
     /* What broke it, where the transport knows more than an errno: fills e and returns its code; 0:
      * nothing to add.  May be NULL. */
     int (*why)(struct channel *c, struct err *e);
+    /* Descriptors, where both ends are on one host (channel_send_fds, channel_take_fds); NULL: they
+     * cannot travel. */
+    ssize_t (*send_fds)(struct channel *c, const struct iovec *iov, int n, const int *fds,
+                        unsigned nfds);
+    unsigned (*take_fds)(struct channel *c, int *fds, unsigned max);
     /* timeout_ms has changed; may be NULL. */
     void (*set_timeout)(struct channel *c);
     void (*shutdown)(struct channel *c);
@@ -51,6 +58,13 @@ int channel_write(struct channel *c, const void *buf, size_t len, struct err *e)
 /* iov is consumed (modified). */
 int channel_readv(struct channel *c, struct iovec *iov, int n, struct err *e);
 int channel_writev(struct channel *c, struct iovec *iov, int n, struct err *e);
+/* Sends bytes and with the first of them copies of n descriptors (1 to CHANNEL_FDS_MAX).  -ENOTSUP:
+ * not over this channel. */
+int channel_send_fds(struct channel *c, const void *buf, size_t len, const int *fds, unsigned n,
+                     struct err *e);
+/* The descriptors that have come with what was read so far, in order, owned by the caller from now
+ * on; those beyond `max` are closed.  A peer sends them unasked: at most CHANNEL_FDS_MAX are kept. */
+unsigned channel_take_fds(struct channel *c, int *fds, unsigned max);
 /* Also bounds, on TCP, how long sent bytes may stay unacknowledged and how long an idle peer may be
  * dead unnoticed.  Not while another thread reads or writes. */
 void channel_set_timeout(struct channel *c, uint32_t timeout_ms);

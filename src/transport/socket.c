@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@
 struct socket_channel {
     struct channel base;
     atomic_bool cancelled;
+    int fds[CHANNEL_FDS_MAX]; /* came with what was read, not yet taken: the reader's */
+    unsigned nfds;
 };
 
 static struct socket_channel *to_socket(struct channel *c)
@@ -33,19 +36,24 @@ static struct socket_channel *to_socket(struct channel *c)
 }
 _Static_assert(offsetof(struct socket_channel, base) == 0, "to_socket casts");
 
-static ssize_t socket_move(struct channel *c, const struct iovec *iov, int n, short events)
+/* The buffer that descriptors travel in, aligned as its header wants. */
+union socket_rights {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(CHANNEL_FDS_MAX * sizeof(int))];
+};
+
+static ssize_t socket_move(struct channel *c, struct msghdr *msg, short events)
 {
     struct socket_channel *s = to_socket(c);
-    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
     ssize_t moved;
 
     do {
         if (atomic_load(&s->cancelled))
             return -ECANCELED;
         if (events == POLLIN)
-            moved = recvmsg(c->fd, &msg, MSG_DONTWAIT);
+            moved = recvmsg(c->fd, msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         else
-            moved = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+            moved = sendmsg(c->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (moved < 0)
             moved = -errno;
         /* What shutdown() does to a call in progress looks like the peer's doing otherwise. */
@@ -55,14 +63,90 @@ static ssize_t socket_move(struct channel *c, const struct iovec *iov, int n, sh
     return moved;
 }
 
+static struct msghdr message(const struct iovec *iov, int n)
+{
+    return (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+}
+
 static ssize_t socket_readv(struct channel *c, const struct iovec *iov, int n)
 {
-    return socket_move(c, iov, n, POLLIN);
+    struct msghdr msg = message(iov, n);
+
+    return socket_move(c, &msg, POLLIN);
 }
 
 static ssize_t socket_writev(struct channel *c, const struct iovec *iov, int n)
 {
-    return socket_move(c, iov, n, POLLOUT);
+    struct msghdr msg = message(iov, n);
+
+    return socket_move(c, &msg, POLLOUT);
+}
+
+/* ---- descriptors over UNIX sockets ---------------------------------------------------------- */
+
+/* Keeps what came as long as there is room. */
+static void keep_fds(struct socket_channel *s, struct msghdr *msg)
+{
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h; h = CMSG_NXTHDR(msg, h)) {
+        size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
+            if (s->nfds < CHANNEL_FDS_MAX)
+                s->fds[s->nfds++] = fd;
+            else
+                close(fd);
+        }
+    }
+}
+
+static ssize_t unix_readv(struct channel *c, const struct iovec *iov, int n)
+{
+    struct msghdr msg = message(iov, n);
+    union socket_rights rights;
+    ssize_t moved;
+
+    msg.msg_control = &rights;
+    msg.msg_controllen = sizeof(rights);
+    moved = socket_move(c, &msg, POLLIN);
+    if (moved > 0 && msg.msg_controllen)
+        keep_fds(to_socket(c), &msg);
+    return moved;
+}
+
+static ssize_t unix_send_fds(struct channel *c, const struct iovec *iov, int n, const int *fds,
+                             unsigned nfds)
+{
+    struct msghdr msg = message(iov, n);
+    union socket_rights rights;
+
+    if (nfds == 0 || nfds > CHANNEL_FDS_MAX)
+        return -EINVAL;
+    memset(&rights, 0, sizeof(rights));
+    msg.msg_control = &rights;
+    msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+    rights.header.cmsg_level = SOL_SOCKET;
+    rights.header.cmsg_type = SCM_RIGHTS;
+    rights.header.cmsg_len = CMSG_LEN(nfds * sizeof(int));
+    memcpy(CMSG_DATA(&rights.header), fds, nfds * sizeof(int));
+    return socket_move(c, &msg, POLLOUT);
+}
+
+static unsigned unix_take_fds(struct channel *c, int *fds, unsigned max)
+{
+    struct socket_channel *s = to_socket(c);
+    unsigned n = s->nfds < max ? s->nfds : max;
+
+    if (n)
+        memcpy(fds, s->fds, n * sizeof(int));
+    while (s->nfds > n)
+        close(s->fds[--s->nfds]);
+    s->nfds = 0;
+    return n;
 }
 
 static void socket_shutdown(struct channel *c)
@@ -75,6 +159,7 @@ static void socket_shutdown(struct channel *c)
 
 static void socket_free(struct channel *c)
 {
+    unix_take_fds(c, NULL, 0);
     close(c->fd);
     free(c);
 }
@@ -125,8 +210,10 @@ static const struct channel_ops tcp_ops = {
 
 static const struct channel_ops unix_ops = {
     .name = "unix",
-    .readv = socket_readv,
+    .readv = unix_readv,
     .writev = socket_writev,
+    .send_fds = unix_send_fds,
+    .take_fds = unix_take_fds,
     .shutdown = socket_shutdown,
     .free = socket_free,
 };

@@ -458,6 +458,41 @@ static void what_is_no_socket_is_refused_and_closed(void **state)
 #f " (tcp)", f, setup_tcp, teardown, NULL                                                  \
     }
 
+/* Eight descriptors at once, then more than are kept: they arrive in order, and none stays open. */
+static void descriptors_travel_on_one_host(void **state)
+{
+    struct fixture *f = *state;
+    int fds[2 * CHANNEL_FDS_MAX], got[CHANNEL_FDS_MAX], pipes[2];
+    struct err e = ERR_INIT;
+    char byte = 'x';
+
+    assert_int_equal(pipe(pipes), 0);
+    for (unsigned i = 0; i < CHANNEL_FDS_MAX; i++)
+        fds[i] = pipes[i % 2];
+    if (f->tcp) {
+        assert_int_equal(channel_send_fds(f->c[0], "hello", 5, fds, 1, &e), -ENOTSUP);
+        close(pipes[0]);
+        close(pipes[1]);
+        return;
+    }
+    for (int round = 0; round < 2; round++)
+        assert_int_equal(channel_send_fds(f->c[0], "hello", 5, fds, CHANNEL_FDS_MAX, &e), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(channel_read(f->c[1], &byte, 1, &e), 0);
+        assert_int_equal(byte, "hello"[i % 5]);
+    }
+    assert_int_equal(channel_take_fds(f->c[1], got, 2), 2);
+    assert_int_equal(channel_take_fds(f->c[1], got + 2, 2), 0);
+    assert_int_equal(write(got[1], "y", 1), 1);
+    close(pipes[1]);
+    close(got[1]);
+    assert_int_equal(read(got[0], &byte, 1), 1);
+    assert_int_equal(byte, 'y');
+    assert_int_equal(read(pipes[0], &byte, 1), 0); /* every other copy of the end to write was closed */
+    close(got[0]);
+    close(pipes[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +512,7 @@ int main(void)
         BOTH(signals_neither_tear_nor_stop_a_transfer),
         BOTH(signals_do_not_stretch_a_timeout),
         BOTH(tcp_is_set_up_for_control_and_bulk),
+        BOTH(descriptors_travel_on_one_host),
         cmocka_unit_test(what_is_no_socket_is_refused_and_closed),
     };
 

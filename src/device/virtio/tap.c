@@ -4,15 +4,21 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define STAGE      "tap"
 #define TUN_PATH   "/dev/net/tun"
 #define VNET_BYTES 12
+/* Patience with one that another process is giving back. */
+#define BUSY_LIMIT_NS (200 * NS_PER_MS)
+#define BUSY_STEP_NS  (200 * NS_PER_US)
 
 _Static_assert(sizeof(((struct tap *)0)->ifname) == IFNAMSIZ, "an interface's name");
 
@@ -143,6 +149,19 @@ static int next_tun(struct tap *t, struct err *e)
     return fd >= 0 ? fd : open_tun(e);
 }
 
+/* Whoever had the tap may just be letting go of it. */
+static int set_iff(int fd, struct ifreq *ifr)
+{
+    uint64_t give_up = clock_now_ns() + BUSY_LIMIT_NS;
+
+    while (ioctl(fd, TUNSETIFF, ifr)) {
+        if (errno != EBUSY || clock_now_ns() > give_up)
+            return -errno;
+        clock_sleep_ns(BUSY_STEP_NS);
+    }
+    return 0;
+}
+
 int tap_attach(struct tap *t, struct err *e)
 {
     struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -154,8 +173,9 @@ int tap_attach(struct tap *t, struct err *e)
     if (fd < 0)
         return fd;
     memcpy(ifr.ifr_name, t->ifname, sizeof(ifr.ifr_name));
-    if (ioctl(fd, TUNSETIFF, &ifr)) {
-        ret = attach_failed(t, errno, e);
+    ret = set_iff(fd, &ifr);
+    if (ret) {
+        attach_failed(t, -ret, e);
         /* Still unattached: good for the next try. */
         *(t->ctl_fd < 0 ? &t->ctl_fd : &t->spare_fd) = fd;
         return ret;
@@ -167,10 +187,25 @@ int tap_attach(struct tap *t, struct err *e)
     return ret;
 }
 
+static void *close_later(void *fd)
+{
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
+/* The kernel waits for all its processors while it closes a tap, tens of milliseconds on a busy host,
+ * and nobody here needs to. */
 void tap_detach(struct tap *t)
 {
-    if (!t->borrowed)
-        close_fd(&t->fd);
+    pthread_t thread;
+
+    if (t->borrowed || t->fd < 0)
+        return;
+    if (pthread_create(&thread, NULL, close_later, (void *)(intptr_t)t->fd) == 0)
+        pthread_detach(thread);
+    else
+        close(t->fd);
+    t->fd = -1;
 }
 
 int tap_set_offloads(struct tap *t, uint32_t tun_f)

@@ -24,7 +24,9 @@ struct tap {
 /* fd >= 0: that descriptor (owned from now on) is attached already. */
 int tap_new(const char *ifname, int fd, struct tap **out, struct err *e);
 void tap_free(struct tap *t);
-int tap_attach(struct tap *t, struct err *e); /* no-op when attached */
+/* No-op when attached.  A busy tap is waited for, for a moment: another process may be letting go. */
+int tap_attach(struct tap *t, struct err *e);
+/* Gives it back, at once for this process, soon for others. */
 void tap_detach(struct tap *t);
 int tap_set_offloads(struct tap *t, uint32_t tun_f);
 

@@ -149,7 +149,6 @@ int hv_vcpu_get_regs(struct hv_vcpu *v, struct x86_regs *regs, struct x86_sregs 
 int hv_vcpu_set_regs(struct hv_vcpu *v, const struct x86_regs *regs, const struct x86_sregs *sregs,
                      struct err *e)
 {
-    struct kvm_regs k;
     int rc = set_sregs(v, sregs);
 
     if (rc < 0)
@@ -157,8 +156,7 @@ int hv_vcpu_set_regs(struct hv_vcpu *v, const struct x86_regs *regs, const struc
                              "vCPU %u: KVM refuses the system registers (cr0 0x%" PRIx64
                              ", cr4 0x%" PRIx64 ", efer 0x%" PRIx64 ")",
                              v->index, sregs->cr0, sregs->cr4, sregs->efer);
-    memcpy(&k, regs, sizeof(k));
-    rc = kvm_ioctl(v->fd, KVM_SET_REGS, &k);
+    rc = kvm_ioctl(v->fd, KVM_SET_REGS, (void *)(uintptr_t)regs); /* KVM only reads it */
     return rc < 0 ? err_set_errno(e, rc, STAGE, "vCPU %u: KVM refuses the registers", v->index) : 0;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "vmm/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include "base/log.h"
 #include "vmm/cpu_setup.h"
 #include "vmm/vcpu.h"
+
+static_assert(VMM_DIRTY_RING_MIN == HV_DIRTY_RING_MIN && VMM_DIRTY_RING_MAX == HV_DIRTY_RING_MAX,
+              "the command line's bounds are the hypervisor's");
 
 static void vm_board_reset_request(void *opaque)
 {
@@ -93,6 +97,15 @@ static void vm_make_board(void *opaque)
     c->rc = board_new(&bc, vm->backends, &vm->board, c->e);
 }
 
+static void vm_wait_parked(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->pause_lock);
+    while (vm->parked < vm->nvcpus)
+        pthread_cond_wait(&vm->parked_cond, &vm->pause_lock);
+    pthread_mutex_unlock(&vm->pause_lock);
+}
+
+/* Returns when all are there, so that each has the thread that people ask for. */
 static int vm_start_vcpus(struct vm *vm, struct err *e)
 {
     for (uint32_t i = 0; i < vm->nvcpus; i++) {
@@ -101,6 +114,7 @@ static int vm_start_vcpus(struct vm *vm, struct err *e)
         if (rc != 0)
             return rc;
     }
+    vm_wait_parked(vm);
     return 0;
 }
 
@@ -276,11 +290,7 @@ void vm_pause(struct vm *vm)
     pthread_mutex_unlock(&vm->pause_lock);
     vm_kick_all(vm);
 
-    pthread_mutex_lock(&vm->pause_lock);
-    while (vm->parked < vm->nvcpus)
-        pthread_cond_wait(&vm->parked_cond, &vm->pause_lock);
-    pthread_mutex_unlock(&vm->pause_lock);
-
+    vm_wait_parked(vm);
     for (uint32_t i = 0; i < vm->board->ndevices; i++) {
         struct device *d = vm->board->devices[i];
 

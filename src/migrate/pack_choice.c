@@ -12,6 +12,7 @@
 #define SMOOTH_NS    10000000.0    /* a window of that length counts half */
 #define SMOOTH_MIN   0.25          /* as much as the shortest counts */
 #define SMOOTH_BYTES (512.0 * KIB) /* packing so many bytes counts half */
+#define STOLEN_BYTES (4.0 * MIB)   /* likewise, of what others take of the CPU */
 #define LINK_MIN     1e-3          /* ns a byte: a clock too coarse to see it */
 #define BETTER       0.97          /* so much cheaper another must be before it is changed to */
 
@@ -42,13 +43,13 @@ void pack_choice_init(struct pack_choice *c)
 static double cost(const struct pack_choice *c, enum godwit_compression codec)
 {
     const struct pack_codec *k = &c->codec[codec];
-    double link = k->ratio * c->link;
+    double link = k->ratio * c->link, pack = k->cost * (1 + c->stolen);
 
     if (codec == GODWIT_COMPRESS_NONE)
         return c->link;
     if (k->cost <= 0)
         return INFINITY;
-    return greater(k->cost, link) + c->serial * lesser(k->cost, link);
+    return greater(pack, link) + c->serial * lesser(pack, link);
 }
 
 /* Bytes after which what cost `loss` ns may be done again, if that is to be `share` of all time. */
@@ -66,7 +67,7 @@ static uint64_t patience(double loss, double share, double cost_now, uint64_t le
 /* A probe that found the link as slow as it was is paid for before the next. */
 static void leave_plain(struct pack_choice *c, enum godwit_compression next)
 {
-    uint64_t plain = c->bytes - c->plain_since;
+    uint64_t plain = c->bytes - c->since;
     c->patience = PROBE_MIN;
     if (c->probing)
         c->patience = patience((double)plain * (c->link - cost(c, next)), PROBE_SHARE,
@@ -76,11 +77,13 @@ static void leave_plain(struct pack_choice *c, enum godwit_compression next)
 
 static void change(struct pack_choice *c, enum godwit_compression next)
 {
+    struct pack_codec *left = &c->codec[c->best];
+
     if (c->best == GODWIT_COMPRESS_NONE)
         leave_plain(c, next);
-    else if (next == GODWIT_COMPRESS_NONE)
-        c->plain_since = c->bytes;
-    c->codec[c->best].tried = c->bytes;
+    left->tried = c->bytes;
+    left->trial = c->bytes - c->since < TRIAL_MIN ? c->bytes - c->since : TRIAL_MIN;
+    c->since = c->bytes;
     c->best = next;
     memset(&c->window, 0, sizeof(c->window));
 }
@@ -91,13 +94,15 @@ static enum godwit_compression cheapest_codec(const struct pack_choice *c)
                                                                         : GODWIT_COMPRESS_LZ4;
 }
 
+/* Plain needs no margin: at the same cost it leaves the CPU to the guest. */
 static void judge(struct pack_choice *c)
 {
     enum godwit_compression next = cheapest_codec(c);
 
-    if (cost(c, GODWIT_COMPRESS_NONE) < cost(c, next))
+    if (cost(c, GODWIT_COMPRESS_NONE) <= cost(c, next))
         next = GODWIT_COMPRESS_NONE;
-    if (next != c->best && cost(c, next) < BETTER * cost(c, c->best))
+    if (next != c->best &&
+        (next == GODWIT_COMPRESS_NONE || cost(c, next) < BETTER * cost(c, c->best)))
         change(c, next);
 }
 
@@ -115,20 +120,19 @@ static void learn_serial(struct pack_choice *c, const struct pack_window *w, dou
     c->serial += weight * less / more * (lesser(greater(seen, 0), 1) - c->serial);
 }
 
-static double median(double a, double b, double c)
+static void remember(double recent[3], double seen)
 {
-    return greater(lesser(a, b), lesser(greater(a, b), c));
+    bool first = recent[0] <= 0;
+
+    recent[0] = first ? seen : recent[1];
+    recent[1] = first ? seen : recent[2];
+    recent[2] = seen;
 }
 
-/* One window out of three may be anything: a lane that had to wait for a CPU is no slow link. */
-static double without_outliers(struct pack_choice *c, double seen)
+/* One out of three may be anything: a lane that had to wait for a CPU is no slow link. */
+static double median(const double v[3])
 {
-    bool first = c->recent[0] <= 0;
-
-    c->recent[0] = first ? seen : c->recent[1];
-    c->recent[1] = first ? seen : c->recent[2];
-    c->recent[2] = seen;
-    return median(c->recent[0], c->recent[1], c->recent[2]);
+    return greater(lesser(v[0], v[1]), lesser(greater(v[0], v[1]), v[2]));
 }
 
 /* What the window says of l: all, where pages went plain; much, where the link was what limited;
@@ -150,7 +154,8 @@ static void learn_link(struct pack_choice *c, const struct pack_window *w)
     double all = (double)(w->pack_ns + w->send_ns), least = (double)w->send_ns / (double)w->sent;
     double weight = c->link > 0 ? greater(all / (all + SMOOTH_NS), SMOOTH_MIN) : 1;
 
-    c->link += weight * (without_outliers(c, seen_link(c, w)) - c->link);
+    remember(c->recent, seen_link(c, w));
+    c->link += weight * (median(c->recent) - c->link);
     if (c->probing)
         c->link = greater(c->link, lesser(least, c->known)); /* no faster than it was, after all */
 }
@@ -162,7 +167,7 @@ static bool probe_goes_on(const struct pack_choice *c, const struct pack_window 
     double codec = cost(c, cheapest_codec(c));
 
     return c->probing && c->link >= BETTER * codec &&
-           (double)w->send_ns / (double)w->sent < codec && c->bytes - c->plain_since < PROBE_MAX;
+           (double)w->send_ns / (double)w->sent < codec && c->bytes - c->since < PROBE_MAX;
 }
 
 /* Plain may win, as far as can be told, and it is long since it was seen. */
@@ -182,7 +187,7 @@ static void end_window(struct pack_choice *c)
     learn_link(c, &w);
     if ((double)w.pack_ns > c->link * (double)w.sent)
         learn_serial(c, &w, 0.25);
-    if (c->probing && c->bytes - c->plain_since >= 2 * PROBE_MAX)
+    if (c->probing && c->bytes - c->since >= 2 * PROBE_MAX)
         c->probing = false; /* plain has proven itself */
     if (probe_goes_on(c, &w))
         return;
@@ -227,17 +232,28 @@ enum godwit_compression pack_choose(struct pack_choice *c, enum godwit_compressi
     return c->now;
 }
 
+/* The best of three is what packing takes; what it takes beyond, others had the CPU: that is no
+ * codec's fault, comes and goes, and is averaged over all codecs and much longer than a trial. */
+static void learn_cost(struct pack_choice *c, struct pack_codec *k, double seen, double all)
+{
+    double weight = k->cost > 0 ? all / (all + SMOOTH_BYTES) : 1, best;
+
+    remember(k->recent, seen);
+    best = lesser(lesser(k->recent[0], k->recent[1]), k->recent[2]);
+    k->cost += weight * (best - k->cost);
+    c->stolen += all / (all + STOLEN_BYTES) * (greater(seen / k->cost, 1) - 1 - c->stolen);
+}
+
 void pack_packed(struct pack_choice *c, enum godwit_compression codec, size_t bytes, size_t packed,
                  uint64_t ns)
 {
     struct pack_codec *k = &c->codec[codec];
-    double weight, all = (double)bytes;
+    double all = (double)bytes;
 
     if (bytes == 0)
         return;
-    weight = k->cost <= 0 ? 1 : all / (all + SMOOTH_BYTES);
-    k->cost += weight * (greater((double)ns, 1) / all - k->cost);
-    k->ratio += weight * ((double)packed / all - k->ratio);
+    k->ratio += (k->cost > 0 ? all / (all + SMOOTH_BYTES) : 1) * ((double)packed / all - k->ratio);
+    learn_cost(c, k, greater((double)ns, 1) / all, all);
     c->bytes += bytes;
     c->batch.pages += bytes;
     c->batch.pack_ns += ns;

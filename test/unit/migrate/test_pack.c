@@ -136,6 +136,7 @@ struct lane {
     double link;   /* bytes/s */
     double buffer; /* bytes a socket takes at once; 0: the lane's CPU is the link */
     struct codec codec[GODWIT_COMPRESS_AUTO];
+    double stolen;      /* how often in a ms of packing others take the CPU for 3 */
     double now, queued; /* s, bytes */
     uint64_t noise;
     unsigned int used[GODWIT_COMPRESS_AUTO]; /* batches */
@@ -173,10 +174,14 @@ static void lane_send(struct lane *l, double bytes)
 
 static double lane_pack(struct lane *l, enum godwit_compression codec, double bytes)
 {
-    double ratio = l->codec[codec].ratio * noise(l);
+    double ratio = l->codec[codec].ratio < 1 ? l->codec[codec].ratio * noise(l) : 1;
 
-    pass(l, bytes / l->codec[codec].speed * noise(l));
-    return ratio > 0.95 ? bytes : bytes * ratio;
+    double s = bytes / l->codec[codec].speed * noise(l);
+
+    pass(l, s);
+    if (l->stolen > 0 && (double)(next_random(&l->noise) % 1000) < 1e6 * l->stolen * s)
+        pass(l, 0.003);
+    return bytes * ratio;
 }
 
 static uint64_t ns(double s)
@@ -258,12 +263,12 @@ static double until_known(const struct lane *l)
     return (l->buffer + 4 * BATCH) / l->link;
 }
 
-static void check(const struct lane *what, const char *name)
+static void check(const struct lane *what, const char *name, double as_good)
 {
     struct lane l = *what;
     double best = best_fixed(what, 2000), t = run(&l, GODWIT_COMPRESS_AUTO, 2000);
 
-    if (t > best * 1.07 + until_known(what))
+    if (t > best * as_good + until_known(what))
         fail_msg("%s, %.0f MB/s, buffer %.0f: %.3f of the best (none %u, lz4 %u, zstd %u)", name,
                  l.link / MB, l.buffer, t / best, l.used[0], l.used[1], l.used[2]);
 }
@@ -276,7 +281,7 @@ static void test_as_good_as_the_best(void **state)
                 struct lane l = {.link = links[k], .buffer = buffers[b]};
 
                 memcpy(l.codec, data[d].codec, sizeof(l.codec));
-                check(&l, data[d].name);
+                check(&l, data[d].name, 1.07);
             }
 }
 
@@ -380,6 +385,19 @@ static void test_a_hiccup(void **state)
     }
 }
 
+/* Guests that leave a lane little CPU: what packing really costs is told from bad luck in trials.
+ */
+static void test_a_busy_cpu(void **state)
+{
+    for (size_t k = 0; k < COUNT(links); k++)
+        for (double stolen = 0.05; stolen < 0.22; stolen += 0.05) {
+            struct lane l = lane_of(0, links[k], 1e6);
+
+            l.stolen = stolen;
+            check(&l, "text, a busy CPU", 1.15);
+        }
+}
+
 /* Records without data are all call and no bytes: they say nothing about the link. */
 static void test_zeros(void **state)
 {
@@ -409,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_named),
         cmocka_unit_test(test_a_hiccup),
         cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_a_busy_cpu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

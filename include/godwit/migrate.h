@@ -260,9 +260,9 @@ struct godwit_tls; /* who we are and whom we trust: godwit/tls.h */
 /*
  * All on the "migrate" thread unless said otherwise; `e` is never NULL.  Call order:
  *   manifest, dirty_start, (dirty_sync, dirty_clear ..)*, [journal INTENT], stop, save_state,
- *   dirty_sync, commit | resume, ..., dirty_stop, finish (after commit only).
+ *   dirty_sync, commit | resume, ..., dirty_stop, released, finish (the last two after commit only).
  * A few quick rounds may lie between INTENT and stop.  The last pages are not cleared.  next_data,
- * reclaim, journal and event may be NULL.
+ * reclaim, journal, released and event may be NULL.
  */
 struct godwit_stopped {
     bool was_running;  /* the destination runs only what ran */
@@ -308,7 +308,11 @@ struct godwit_source_ops {
     /* INTENT, ABORT and COMPLETED; COMMIT is journaled by commit. INTENT may refuse. */
     int (*journal)(void *opaque, enum godwit_journal what, const uint8_t token[GODWIT_TOKEN_SIZE],
                    const char *peer, struct err *e);
-    /* The destination runs: close disks and taps, free RAM. The regions are not touched again. */
+    /* The destination runs, just before COMPLETED is reported: close disks and taps, let everything go
+     * but the regions, which are looked at once more (next_data, too, still answers). May be NULL. */
+    void (*released)(void *opaque);
+    /* After it, or alone when a person gave the machine up: free RAM.  The regions are not touched
+     * again. */
     void (*finish)(void *opaque);
     /* For progress and QMP events; must not block. */
     void (*event)(void *opaque, enum godwit_event_kind kind, const struct godwit_stats *stats);

@@ -245,8 +245,11 @@ static int hear_ping(struct link *l, const struct link_record *rec, struct err *
 
     if (ret)
         return ret;
-    if (rec->type == NATIVE_PING)
-        return send_ping(l, NATIVE_PONG, stamp, e);
+    if (rec->type == NATIVE_PING) {
+        ret = send_ping(l, NATIVE_PONG, stamp, e);
+        /* It may have gone, but not without a last word. */
+        return ret && link_has_input(l) ? 0 : ret;
+    }
     l->asking = false;
     if (stamp && stamp < now && (!l->rtt_ns || now - stamp < l->rtt_ns))
         l->rtt_ns = now - stamp;
@@ -347,6 +350,19 @@ bool link_has_input(const struct link *l)
     struct pollfd p = {.fd = l->channel ? l->channel->fd : -1, .events = POLLIN};
 
     return (l->channel && l->channel->more) || poll(&p, 1, 0) == 1;
+}
+
+bool link_is_cut(int code, const struct err *e)
+{
+    static const char *const stages[] = {STAGE, "channel", "connect", "tls"};
+
+    if (code == -EPROTO || code == -ENOMEM || code == -ECANCELED || code == -EINVAL ||
+        code == -EMSGSIZE || code == -EBADMSG)
+        return false;
+    for (size_t i = 0; i < sizeof(stages) / sizeof(stages[0]); i++)
+        if (!strcmp(e->stage, stages[i]))
+            return true;
+    return false;
 }
 
 void link_farewell(struct link *l, uint32_t patience_ms)

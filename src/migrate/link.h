@@ -76,6 +76,9 @@ int link_post(struct link *l, struct buf *b, int encode_ret, struct err *e);
 void link_keep_body(struct link *l, struct buf *out);
 /* Silence counts from now on: after a callback that took its time. */
 void link_touch(struct link *l);
+/* Does a new link mend this failure of a channel (this one or a lane's)?  Not when what came was
+ * malformed, or when somebody here said stop. */
+bool link_is_cut(int code, const struct err *e);
 /* Measures the round trip soon. */
 int link_ping(struct link *l, struct err *e);
 /* Any thread, while the migrate thread is in a callback: tells the peer that somebody lives. */

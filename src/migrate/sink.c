@@ -112,8 +112,10 @@ static void serve(struct godwit_sink *s, struct channel *control)
     int ret;
 
     s->state = SINK_EMPTY;
+    s->times = (struct native_times){.own_ns = 0};
     stats_begin(&s->stats);
     story_id(&s->stats, s->token, s->peer, false);
+    stats_log(&s->stats, "begins", s->peer);
     stats_tell_begun(&s->stats);
     sink_params(s, &p);
     link_attach(&s->link, control, p.link_timeout_ms);
@@ -122,6 +124,8 @@ static void serve(struct godwit_sink *s, struct channel *control)
         sink_drop_case(s, why, &e);
     else
         sink_ready(s);
+    sink_digest_end(s);
+    stats_log(&s->stats, "ended", s->peer);
 }
 
 static void *sink_main(void *arg)

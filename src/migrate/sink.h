@@ -21,11 +21,13 @@
 
 #include "godwit/migrate.h"
 #include "migrate/bell.h"
+#include "migrate/digest.h"
 #include "migrate/door.h"
 #include "migrate/handover.h"
 #include "migrate/link.h"
 #include "migrate/receiver.h"
 #include "migrate/stats.h"
+#include "stream/native/course.h"
 #include "stream/native/native.h"
 #include "stream/native/words.h"
 #include "transport/address.h"
@@ -87,6 +89,13 @@ struct godwit_sink {
     uint64_t total;
     struct receiver
         *receiver; /* the lanes: from ACCEPT until the last page, never during load_state */
+    struct digest *digest; /* &hashes; NULL: the source does not want it */
+    struct digest hashes;
+    struct {
+        bool heard;
+        uint64_t sequence, root;
+    } theirs; /* the source's digest */
+    struct native_times times; /* its part of the blackout */
     bool was_running;
     uint64_t state_ns; /* when the state began to arrive: the blackout as seen here */
 };
@@ -111,6 +120,38 @@ void sink_refuse_early(struct godwit_sink *s);
 void sink_close_case(struct godwit_sink *s, enum native_type outcome, const char *why);
 /* Frees whatever nobody took. */
 void sink_clear_gate(struct godwit_sink *s);
+
+/* ---- sink_wait.c --- */
+
+/* Whatever ends an arrival. 1: *rec is for the caller; 0: look again; -ETIME; -errno with *why. */
+int sink_wait_once(struct godwit_sink *s, uint64_t deadline_ns, struct link_record *rec,
+                   enum sink_event *why, struct err *e);
+/* The next record, which has to be of this type. */
+int sink_expect(struct godwit_sink *s, enum native_type type, struct link_record *rec,
+                enum sink_event *why, struct err *e);
+
+/* ---- sink_lanes.c: the lanes come, and come again --- */
+
+/* Says ACCEPT and waits for the lanes. */
+int sink_accept(struct godwit_sink *s, enum sink_event *why, struct err *e);
+/* Did the link do this, and may the source come back from it? */
+bool sink_is_cut(struct godwit_sink *s, int code, const struct err *e);
+/* e: how the link was cut.  Waits for the source for up to network-timeout, keeping what is here. 0:
+ * the lanes go on. */
+int sink_reunite(struct godwit_sink *s, enum sink_event *why, struct err *e);
+
+/* ---- sink_state.c --- */
+
+int sink_hear_state(struct godwit_sink *s, const struct link_record *rec, enum sink_event *why,
+                    struct err *e);
+
+/* ---- sink_digest.c: is it what was sent? --- */
+
+int sink_digest_begin(struct godwit_sink *s, struct err *e);
+void sink_digest_end(struct godwit_sink *s);
+int sink_hear_digest(struct godwit_sink *s, const struct link_record *rec, struct err *e);
+/* The lanes have ended after this mark.  Waits for the source's digest; 0: it is the same. */
+int sink_prove(struct godwit_sink *s, uint64_t sequence, enum sink_event *why, struct err *e);
 
 /* ---- sink_arrive.c: hello to state --- */
 

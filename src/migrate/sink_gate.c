@@ -72,23 +72,24 @@ static int check_lane(const struct sink_gate *g, const struct native_hello *h, s
 {
     if (!is_current(g, h->token) || h->index >= g->lanes)
         return err_set(e, -EPERM, STAGE, "no such lane is expected here");
-    if (g->lane[h->index])
-        return err_set(e, -EEXIST, STAGE, "lane %u is here already", h->index);
     return 0;
 }
 
 static int admit_lane(struct godwit_sink *s, struct channel *c, const struct native_hello *h,
                       struct err *e)
 {
+    struct channel *older = NULL;
     int ret;
 
     pthread_mutex_lock(&s->lock);
     ret = check_lane(&s->gate, h, e);
-    if (!ret) {
+    if (!ret) { /* The newest: an older one may be left of an attempt that was cut */
+        older = s->gate.lane[h->index];
         s->gate.lane[h->index] = c;
-        s->gate.lanes_in++;
+        s->gate.lanes_in += !older;
     }
     pthread_mutex_unlock(&s->lock);
+    channel_free(older);
     return ret;
 }
 
@@ -184,65 +185,6 @@ void sink_tick(void *opaque)
 }
 
 /* ---- the migrate thread --------------------------------------------------------------------- */
-
-struct channel *sink_take_control(struct godwit_sink *s)
-{
-    struct channel *c;
-
-    pthread_mutex_lock(&s->lock);
-    c = s->gate.control;
-    s->gate.control = NULL;
-    memcpy(s->token, s->gate.token, sizeof(s->token));
-    memcpy(s->peer, s->gate.peer, sizeof(s->peer));
-    pthread_mutex_unlock(&s->lock);
-    return c;
-}
-
-void sink_open_lanes(struct godwit_sink *s, uint32_t lanes)
-{
-    pthread_mutex_lock(&s->lock);
-    s->gate.lanes = lanes;
-    s->gate.lanes_in = 0;
-    pthread_mutex_unlock(&s->lock);
-}
-
-bool sink_take_lanes(struct godwit_sink *s, struct channel **channels)
-{
-    struct sink_gate *g = &s->gate;
-    bool all;
-
-    pthread_mutex_lock(&s->lock);
-    all = g->lanes_in == g->lanes;
-    for (uint32_t i = 0; all && i < g->lanes; i++) {
-        channels[i] = g->lane[i];
-        g->lane[i] = NULL;
-    }
-    if (all)
-        g->lanes = 0;
-    pthread_mutex_unlock(&s->lock);
-    return all;
-}
-
-struct channel *sink_take_again(struct godwit_sink *s)
-{
-    struct channel *c;
-
-    pthread_mutex_lock(&s->lock);
-    c = s->gate.again;
-    s->gate.again = NULL;
-    pthread_mutex_unlock(&s->lock);
-    return c;
-}
-
-bool sink_has_again(struct godwit_sink *s)
-{
-    bool has;
-
-    pthread_mutex_lock(&s->lock);
-    has = s->gate.again != NULL;
-    pthread_mutex_unlock(&s->lock);
-    return has;
-}
 
 void sink_refuse_early(struct godwit_sink *s)
 {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "migrate/sink.h"
+#include "migrate/story.h"
 #include "stream/native/hello.h"
 
 #define STAGE       "handover"
@@ -17,6 +18,8 @@ struct vigil {
     uint64_t lost_ns; /* since when there is no link; 0: there is one */
     struct err why;   /* how it was lost */
     bool over;
+    uint64_t running_ns; /* when the first vCPU ran; 0: none did */
+    uint64_t heard_ns;   /* when COMMIT was heard; 0: it was not */
 };
 
 static void lose_link(struct godwit_sink *s, struct vigil *v, const struct err *why)
@@ -39,31 +42,88 @@ static void set_unresolved(struct godwit_sink *s, bool unresolved)
     pthread_mutex_unlock(&s->lock);
 }
 
-static int run(struct godwit_sink *s, struct err *e)
+static int run(struct godwit_sink *s, struct vigil *v, struct err *e)
 {
-    uint64_t running_ns = 0;
     int ret;
 
     stats_stage(&s->stats, GODWIT_STAGE_RUNNING);
     sink_call_begin(s);
-    ret = s->config.ops->run(s->config.opaque, s->was_running, &running_ns, e);
+    ret = s->config.ops->run(s->config.opaque, s->was_running, &v->running_ns, e);
     sink_call_end(s);
     if (ret && e->code >= 0)
         err_set_errno(e, ret, STAGE, "the machine could not be started");
     return ret;
 }
 
-static void ran(struct godwit_sink *s)
+/* RUNNING, and how long it took: one write. */
+static int say_running(struct godwit_sink *s, const struct vigil *v)
+{
+    struct native_times t = {.kind = NATIVE_TIMES_SWITCH};
+    struct native_word w = {.text = ""};
+    struct buf b;
+    int ret;
+
+    if (s->was_running && v->heard_ns && v->running_ns > v->heard_ns)
+        t.own_ns = t.phase_ns[GODWIT_PHASE_RESUME] = v->running_ns - v->heard_ns;
+    memcpy(w.token, s->token, sizeof(w.token));
+    buf_init(&b, 0);
+    ret = native_times_encode(&b, &t);
+    if (!ret)
+        ret = native_word_encode(&b, NATIVE_RUNNING, &w);
+    return link_post(&s->link, &b, ret, NULL);
+}
+
+/* The blackout: the source's part, half a round trip, and ours. */
+static void account(struct godwit_sink *s, const struct vigil *v)
+{
+    const struct native_times *t = &s->times;
+
+    if (!s->was_running || !v->heard_ns || v->running_ns < v->heard_ns)
+        return;
+    for (int i = 0; i < GODWIT_PHASE_RESUME; i++)
+        story_phase(&s->stats, (enum godwit_phase)i, t->phase_ns[i]);
+    story_phase(&s->stats, GODWIT_PHASE_RESUME, v->running_ns - v->heard_ns);
+    if (t->own_ns)
+        story_blackout(&s->stats, t->own_ns + t->rtt_ns / 2 + v->running_ns - v->heard_ns);
+}
+
+/* What the source finds when it looks at its memory once more. */
+static void hear_verdict(struct godwit_sink *s)
+{
+    struct link_record rec;
+    struct native_times t;
+    int ret = 0;
+
+    while (ret >= 0 && link_up(&s->link) && !atomic_load(&s->stop)) {
+        ret = link_wait(&s->link, 0, &rec, NULL);
+        if (ret <= 0 || rec.type != NATIVE_TIMES)
+            continue;
+        ret = native_times_decode(rec.body, rec.len, &t, NULL);
+        if (ret || t.kind != NATIVE_TIMES_VERDICT || t.verdict == NATIVE_VERDICT_NONE)
+            continue;
+        story_verified(&s->stats,
+                       t.verdict == NATIVE_VERDICT_IDENTICAL ? GODWIT_VERIFIED_IDENTICAL
+                                                             : GODWIT_VERIFIED_DIFFERS,
+                       t.differs, t.own_ns);
+        stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
+        return;
+    }
+}
+
+static void ran(struct godwit_sink *s, const struct vigil *v)
 {
     handover_sink(&s->state, SINK_RAN);
     stats_downtime(&s->stats, clock_now_ns() - s->state_ns);
     set_unresolved(s, false);
     sink_close_case(s, NATIVE_RUNNING, "");
     if (link_up(&s->link))
-        sink_say(s, NATIVE_RUNNING, "", NULL);
+        say_running(s, v);
+    account(s, v);
     atomic_store(&s->stats.remaining, 0);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
+    if (s->digest)
+        hear_verdict(s);
     link_farewell(&s->link, FAREWELL_MS);
     link_drop(&s->link);
 }
@@ -96,11 +156,12 @@ static void hear_commit(struct godwit_sink *s, struct vigil *v)
 
     if (handover_sink(&s->state, SINK_COMMIT) != HANDOVER_RUN)
         return;
+    v->heard_ns = clock_now_ns();
     v->over = true;
-    if (run(s, &e))
+    if (run(s, v, &e))
         drop(s, SINK_FAIL, &e);
     else
-        ran(s);
+        ran(s, v);
 }
 
 /* 0, or what makes the link useless. */
@@ -111,6 +172,8 @@ static int hear_word(struct godwit_sink *s, struct vigil *v, const struct link_r
     struct err why = ERR_INIT;
     int ret;
 
+    if (rec->type == NATIVE_TIMES)
+        return native_times_decode(rec->body, rec->len, &s->times, e);
     if (rec->type != NATIVE_COMMIT && rec->type != NATIVE_ABORT && rec->type != NATIVE_QUERY)
         return err_set(e, -EPROTO, STAGE, "the source sent a %s record to a ready destination",
                        native_type_name(rec->type));
@@ -138,13 +201,13 @@ static void run_on_word(struct godwit_sink *s, struct vigil *v)
 
     if (handover_sink(&s->state, SINK_WORD_RUN) != HANDOVER_RUN)
         return;
-    if (run(s, &e)) {
+    if (run(s, v, &e)) {
         handover_sink(&s->state, SINK_FAIL);
         stats_stage(&s->stats, GODWIT_STAGE_READY);
         tell_unresolved(s, &e);
     } else {
         v->over = true;
-        ran(s);
+        ran(s, v);
     }
 }
 

@@ -18,6 +18,7 @@ static void *source_main(void *arg)
     struct err e = ERR_INIT;
     int ret;
 
+    stats_log(&s->stats, "begins", s->uri);
     stats_tell_begun(&s->stats);
     ret = source_setup(s, &e);
     if (!ret)
@@ -30,6 +31,7 @@ static void *source_main(void *arg)
         source_await(s);
     link_drop(&s->link);
     dialer_fini(&s->dialer); /* whoever carried an fd: connection learns that it is over */
+    stats_log(&s->stats, "ended", s->uri);
     return NULL;
 }
 
@@ -78,6 +80,8 @@ static void fini(struct godwit_source *s)
 {
     link_fini(&s->link);
     dialer_fini(&s->dialer);
+    if (s->digest)
+        digest_fini(s->digest);
     pthread_mutex_destroy(&s->lock);
     stats_fini(&s->stats);
     pace_fini(&s->pace);

@@ -25,6 +25,7 @@
 #include "migrate/sender.h"
 #include "migrate/stats.h"
 #include "stream/native/course.h"
+#include "stream/native/hello.h"
 #include "stream/native/native.h"
 #include "transport/dial.h"
 
@@ -87,6 +88,12 @@ struct godwit_source {
 
 /* source_setup.c: hello, manifest, lanes. */
 int source_setup(struct godwit_source *s, struct err *e);
+/* A channel to the destination, and the first word on it. */
+int source_connect(struct godwit_source *s, struct channel **out, struct err *e);
+int source_hello(struct link *l, enum native_role role, uint32_t index, const uint8_t *token,
+                 struct err *e);
+/* An answer that needs no thought is there by then; 0: link-timeout is off. */
+uint64_t source_link_deadline(struct godwit_source *s);
 /* source_lanes.c: opens the lanes; have: what the destination has after a cut, NULL: the beginning. */
 int source_lanes(struct godwit_source *s, const struct native_resume *have, struct err *e);
 /* source_precopy.c: rounds, until the model says stop. */

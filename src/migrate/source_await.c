@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "migrate/source.h"
+#include "migrate/story.h"
 #include "stream/native/words.h"
 
 #define STAGE "handover"
@@ -15,6 +16,7 @@
 #define BACKOFF_FIRST_NS (20 * NS_PER_MS)
 #define BACKOFF_MAX_NS   (1 * NS_PER_S)
 #define BACKOFF_SLOW_NS  (2 * NS_PER_S) /* unresolved */
+#define FAREWELL_MS      200
 
 struct await {
     uint64_t deadline_ns; /* when it becomes unresolved */
@@ -31,6 +33,14 @@ static void set_unresolved(struct godwit_source *s, bool unresolved)
 {
     pthread_mutex_lock(&s->lock);
     s->unresolved = unresolved;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void close_words(struct godwit_source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->over = true;
+    s->unresolved = false;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -53,15 +63,30 @@ static void stop_tracking(struct godwit_source *s)
     s->tracking = false;
 }
 
-/* It runs there, or a person said it may be given up. */
-static void finish(struct godwit_source *s, const struct err *why)
+/* It runs there.  That is reported at once: nobody waits for the second look at the memory. */
+static void complete(struct godwit_source *s)
+{
+    atomic_store(&s->stats.remaining, 0);
+    journal(s, GODWIT_JOURNAL_COMPLETED);
+    stop_tracking(s);
+    if (s->config.ops->released)
+        s->config.ops->released(s->config.opaque);
+    stats_stage(&s->stats, GODWIT_STAGE_DONE);
+    stats_status(&s->stats, GODWIT_COMPLETED, NULL);
+    source_verify(s);
+    s->config.ops->finish(s->config.opaque);
+    link_farewell(&s->link, FAREWELL_MS);
+}
+
+/* A person said it may be given up. */
+static void give_up(struct godwit_source *s, const struct err *why)
 {
     atomic_store(&s->stats.remaining, 0);
     journal(s, GODWIT_JOURNAL_COMPLETED);
     stop_tracking(s);
     s->config.ops->finish(s->config.opaque);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
-    stats_status(&s->stats, why ? GODWIT_FAILED : GODWIT_COMPLETED, why);
+    stats_status(&s->stats, GODWIT_FAILED, why);
 }
 
 static void resume(struct godwit_source *s, const struct err *why)
@@ -92,7 +117,11 @@ static bool act(struct godwit_source *s, enum source_event event, const struct e
 
     switch (handover_source(&s->state, event)) {
     case HANDOVER_FINISH:
-        finish(s, event == SOURCE_WORD_DROP ? why : NULL);
+        close_words(s);
+        if (event == SOURCE_WORD_DROP)
+            give_up(s, why);
+        else
+            complete(s);
         return true;
     case HANDOVER_RECLAIM:
         if (s->config.ops->reclaim && s->config.ops->reclaim(s->config.opaque, &e))
@@ -134,6 +163,20 @@ static enum source_word heed_word(struct godwit_source *s)
     return end ? word : WORD_NONE;
 }
 
+/* Its part of the blackout, told just before RUNNING. */
+static int hear_times(struct godwit_source *s, const struct link_record *rec, struct err *e)
+{
+    struct native_times t;
+    int ret = native_times_decode(rec->body, rec->len, &t, e);
+
+    if (ret)
+        return ret;
+    story_phase(&s->stats, GODWIT_PHASE_RESUME, t.phase_ns[GODWIT_PHASE_RESUME]);
+    if (t.own_ns && s->own_ns)
+        story_blackout(&s->stats, s->own_ns + s->link.rtt_ns / 2 + t.own_ns);
+    return 0;
+}
+
 /* What the destination said. 1: the end; 0: nothing decisive; -errno: useless link. */
 static int heed_record(struct godwit_source *s, const struct link_record *rec, struct err *e)
 {
@@ -147,6 +190,8 @@ static int heed_record(struct godwit_source *s, const struct link_record *rec, s
         ret = native_error_decode(rec->body, rec->len, e, &why);
         return ret ? ret : e->code;
     }
+    if (rec->type == NATIVE_TIMES)
+        return hear_times(s, rec, e);
     if (rec->type != NATIVE_RUNNING && rec->type != NATIVE_NEVER_RAN)
         return err_set(e, -EPROTO, STAGE, "the destination answered with a %s record",
                        native_type_name(rec->type));
@@ -176,6 +221,28 @@ static int speak_again(struct godwit_source *s, struct err *e)
     else if (!ret)
         ret = source_say(s, NATIVE_COMMIT, "", e);
     return ret;
+}
+
+/* The first time, with how long it took so far: one write. */
+static int say_commit(struct godwit_source *s, struct err *e)
+{
+    struct native_times t = {.kind = NATIVE_TIMES_SWITCH, .rtt_ns = s->link.rtt_ns};
+    struct native_word w = {.text = ""};
+    uint64_t now = clock_now_ns();
+    struct buf b;
+    int ret;
+
+    if (s->ready_ns)
+        story_phase(&s->stats, GODWIT_PHASE_COMMIT, now - s->ready_ns + s->link.rtt_ns / 2);
+    s->own_ns = s->paused_ns ? now - s->paused_ns : 0;
+    t.own_ns = s->own_ns;
+    story_phases(&s->stats, t.phase_ns);
+    memcpy(w.token, s->token, sizeof(w.token));
+    buf_init(&b, 0);
+    ret = native_times_encode(&b, &t);
+    if (!ret)
+        ret = native_word_encode(&b, NATIVE_COMMIT, &w);
+    return link_post(&s->link, &b, ret, e);
 }
 
 static void back_off(const struct godwit_source *s, struct await *a)
@@ -219,14 +286,6 @@ static bool is_left(struct godwit_source *s)
     return left && is_unresolved(s);
 }
 
-static void close_words(struct godwit_source *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->over = true;
-    s->unresolved = false;
-    pthread_mutex_unlock(&s->lock);
-}
-
 void source_await(struct godwit_source *s)
 {
     struct err e = ERR_INIT;
@@ -239,7 +298,7 @@ void source_await(struct godwit_source *s)
     a = (struct await){.deadline_ns = s->committed_ns + p.handover_timeout_ms * NS_PER_MS,
                        .backoff_ns = BACKOFF_FIRST_NS};
     s->link.stop = NULL; /* nobody can cancel any more */
-    ret = source_say(s, NATIVE_COMMIT, "", &e);
+    ret = say_commit(s, &e);
     stats_stage(&s->stats, GODWIT_STAGE_RUNNING);
     while (ret <= 0) {
         if (ret < 0) {

@@ -16,6 +16,7 @@
 #define ABORT_NS        (50 * NS_PER_MS)
 #define FAREWELL_NS     (200 * NS_PER_MS)
 #define RETRY_NS        (200 * NS_PER_MS)
+#define COURTESY_NS     (3 * NS_PER_S)
 #define REFUSALS_ENOUGH 5 /* in a row, RETRY_NS apart: nobody listens there any more */
 
 /* 1: it knows; 0: not yet. */
@@ -45,6 +46,16 @@ static int hear_answer(struct godwit_source *s, uint64_t deadline)
             ret = -ETIME; /* it says this and that, but not what was asked */
     }
     return ret;
+}
+
+static bool is_leaving(struct godwit_source *s)
+{
+    bool leaving;
+
+    pthread_mutex_lock(&s->lock);
+    leaving = s->leaving;
+    pthread_mutex_unlock(&s->lock);
+    return leaving;
 }
 
 static int tell_again(struct godwit_source *s, const char *why, uint64_t deadline, struct err *e)
@@ -87,6 +98,25 @@ static void tell_until_heard(struct godwit_source *s, const char *why, int ret)
                  s->uri);
 }
 
+/* The link is gone, and the destination keeps what it has until network-timeout: nothing is at
+ * stake, but it would refuse the next migration until then. */
+static void tell_suspended(struct godwit_source *s, const char *why)
+{
+    uint64_t deadline = clock_now_ns() + COURTESY_NS;
+    int refusals = 0, ret = -EPIPE;
+
+    while (ret <= 0 && clock_now_ns() < deadline && refusals < 2 && !is_leaving(s)) {
+        struct err e = ERR_INIT;
+
+        ret = tell_again(s, why, deadline, &e);
+        if (ret == -ENOENT)
+            return;
+        refusals = ret == -ECONNREFUSED ? refusals + 1 : 0;
+        if (ret <= 0)
+            bell_wait(&s->bell, clock_now_ns() + RETRY_NS);
+    }
+}
+
 /* Says ABORT on the link as it is; hardly ever waits. 0: an answer may come. */
 static int say_abort(struct godwit_source *s, const char *why)
 {
@@ -108,6 +138,8 @@ static void see_told(struct godwit_source *s, const char *why, int ret)
         tell_until_heard(s, why, ret);
     else if (!ret)
         hear_answer(s, clock_now_ns() + FAREWELL_NS);
+    else if (s->offered)
+        tell_suspended(s, why);
 }
 
 void source_tell(struct godwit_source *s, const char *why)
@@ -134,6 +166,9 @@ void source_keep(struct godwit_source *s, int code, struct err *e)
         stats_downtime(&s->stats, clock_now_ns() - s->stopped_ns);
     }
     source_blame(s, code, e);
+    /* Before the lanes end, which would look like a cut, and before the status: who sees that may
+     * begin the next migration in the same instant. */
+    ret = say_abort(s, e->text);
     source_drop_lanes(s);
     if (s->tracking)
         s->config.ops->dirty_stop(s->config.opaque);
@@ -142,8 +177,6 @@ void source_keep(struct godwit_source *s, int code, struct err *e)
     pthread_mutex_lock(&s->lock);
     status = s->asked ? s->asked_status : GODWIT_FAILED;
     pthread_mutex_unlock(&s->lock);
-    /* Before the status: who sees that may begin the next migration in the same instant. */
-    ret = say_abort(s, e->text);
     stats_status(&s->stats, status, e);
     see_told(s, e->text, ret);
 }

@@ -64,6 +64,7 @@ void source_go(struct godwit_source *s, bool first, bool last)
 {
     struct sender_job job = {.sequence = ++s->sequence, .first = first, .last = last};
 
+    job.first |= job.sequence == 1; /* again, after a cut: what was never touched still is not */
     sender_go(s->sender, &job);
 }
 
@@ -315,8 +316,15 @@ static int next_round(struct godwit_source *s, uint64_t dirty, struct err *e)
     return ret;
 }
 
+/* A step that the link cut short is as good as done: what was lost is dirty again. */
+static int mend(struct godwit_source *s, int ret, struct err *e)
+{
+    return ret < 0 ? source_reconnect(s, ret, e) : ret;
+}
+
 int source_precopy(struct godwit_source *s, struct err *e)
 {
+    bool comparable = true;
     uint64_t dirty;
     int ret;
 
@@ -325,11 +333,16 @@ int source_precopy(struct godwit_source *s, struct err *e)
     converge_init(&s->model, s->config.state_cost_ns);
     intent_init(&s->plan);
     /* The round trip anew: the first answer waited for the destination to build the machine. */
-    ret = link_ping(&s->link, e);
+    ret = mend(s, link_ping(&s->link, e), e);
     if (!ret)
-        ret = first_round(s, e);
-    while (!ret && !(ret = judge(s, true, &dirty, e)))
-        ret = next_round(s, dirty, e);
+        ret = mend(s, first_round(s, e), e);
+    while (!ret) {
+        ret = judge(s, comparable, &dirty, e);
+        if (!ret)
+            ret = next_round(s, dirty, e);
+        comparable = !ret;
+        ret = mend(s, ret, e);
+    }
     free_vcpus(s); /* on every way out: the guest goes as it came */
     return ret < 0 ? ret : 0;
 }

@@ -128,6 +128,9 @@ int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err 
         if (!sent && sender_idle(s->sender)) {
             sent = true;
             stats_stage(&s->stats, GODWIT_STAGE_READY);
+            ret = source_send_digest(s, e);
+            if (ret)
+                return ret;
             continue;
         }
         ret = wait_once(s, deadline_ns, &rec, e);
@@ -136,11 +139,14 @@ int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err 
                            sent ? "no READY came" : "it takes the pages too slowly");
         if (ret > 0 && rec.type == NATIVE_READY && !ready)
             ready = true;
+        else if (ret > 0 && rec.type == NATIVE_DIFFERS && sent && s->digest)
+            return source_find_difference(s, deadline_ns, e);
         else if (ret > 0)
             return hear_unexpected(s, &rec, e);
         else if (ret < 0)
             return ret;
     }
+    s->ready_ns = clock_now_ns();
     return sender_error(s->sender, e);
 }
 
@@ -178,18 +184,22 @@ int source_say(struct godwit_source *s, enum native_type type, const char *text,
     return link_post(&s->link, &b, ret, e);
 }
 
-/* The destination may have said why before it closed the lanes. */
-static void hear_last_words(struct godwit_source *s, struct err *e)
+int source_last_words(struct godwit_source *s, struct err *e)
 {
     uint64_t deadline = clock_now_ns() + LAST_WORDS_NS;
     struct link_record rec;
     struct err theirs = ERR_INIT;
     int ret = 0;
 
-    while (!ret && link_up(&s->link))
+    while (!ret && link_up(&s->link)) {
         ret = link_wait(&s->link, deadline, &rec, NULL);
-    if (ret == 1 && rec.type == NATIVE_ERROR && hear_error(s, &rec, &theirs))
-        *e = theirs;
+        if (ret == 1 && rec.type == NATIVE_PASSED)
+            ret = 0;
+    }
+    if (ret != 1 || rec.type != NATIVE_ERROR || !hear_error(s, &rec, &theirs))
+        return 0;
+    *e = theirs;
+    return theirs.code;
 }
 
 void source_blame(struct godwit_source *s, int code, struct err *e)
@@ -203,7 +213,7 @@ void source_blame(struct godwit_source *s, int code, struct err *e)
     s->over = true;
     pthread_mutex_unlock(&s->lock);
     if (!asked && (code == -EPIPE || code == -ECONNRESET))
-        hear_last_words(s, e);
+        source_last_words(s, e);
     if (e->code >= 0)
         err_set_errno(e, code < 0 ? code : -EIO, "", "the monitor's callback failed");
     snprintf(e->stage, sizeof(e->stage), "%s", stage_name(s));

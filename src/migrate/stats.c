@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 int stats_init(struct stats *st, stats_event_fn event, void *opaque)
 {
@@ -187,6 +188,18 @@ void stats_plan(struct stats *st, uint64_t total, uint32_t lanes)
     st->s.total = total;
     st->s.lanes = lanes;
     pthread_mutex_unlock(&st->lock);
+}
+
+void stats_log(struct stats *st, const char *what, const char *peer)
+{
+    struct godwit_stats s;
+
+    stats_get(st, &s);
+    if (s.status == GODWIT_SETUP)
+        log_info("migrate", "migration %s %s: %s", s.id, what, peer);
+    else
+        log_info("migrate", "migration %s %s: %s%s%s", s.id, what, godwit_status_name(s.status),
+                 s.error.code ? ": " : "", s.error.code ? s.error.text : "");
 }
 
 void stats_state_bytes(struct stats *st, uint64_t bytes)

@@ -50,6 +50,8 @@ void stats_round(struct stats *st, uint64_t rounds, uint64_t dirty_pages_rate, u
 /* The plan: bytes of all regions, lanes. */
 void stats_plan(struct stats *st, uint64_t total, uint32_t lanes);
 void stats_state_bytes(struct stats *st, uint64_t bytes);
+/* "migration 01234567-...: begins, with tcp:192.0.2.7:4446", or ended, and how. */
+void stats_log(struct stats *st, const char *what, const char *peer);
 void stats_get(struct stats *st, struct godwit_stats *out);
 /* Calls event; on the migrate thread. */
 void stats_tell(struct stats *st, enum godwit_event_kind kind);

@@ -118,6 +118,13 @@ void story_phase(struct stats *st, enum godwit_phase phase, uint64_t ns)
     pthread_mutex_unlock(&st->lock);
 }
 
+void story_phases(struct stats *st, uint64_t out[GODWIT_PHASE_COUNT])
+{
+    pthread_mutex_lock(&st->lock);
+    memcpy(out, st->record->phase_ns, sizeof(st->record->phase_ns));
+    pthread_mutex_unlock(&st->lock);
+}
+
 void story_predict(struct stats *st, uint64_t downtime_ns, uint64_t total_ns)
 {
     pthread_mutex_lock(&st->lock);
@@ -149,6 +156,13 @@ void story_id(struct stats *st, const uint8_t token[GODWIT_TOKEN_SIZE], const ch
              t[15]);
     snprintf(st->record->peer, sizeof(st->record->peer), "%s", peer);
     st->record->is_source = is_source;
+    pthread_mutex_unlock(&st->lock);
+}
+
+void story_reconnected(struct stats *st)
+{
+    pthread_mutex_lock(&st->lock);
+    st->s.reconnections++;
     pthread_mutex_unlock(&st->lock);
 }
 

@@ -20,10 +20,13 @@ void story_round_end(struct stats *st, uint64_t sent);
 void story_throttle(struct stats *st, uint32_t throttle);
 void story_lane(struct stats *st, uint32_t lane, const struct godwit_lane *now);
 void story_phase(struct stats *st, enum godwit_phase phase, uint64_t ns);
+/* What is known of them. */
+void story_phases(struct stats *st, uint64_t out[GODWIT_PHASE_COUNT]);
 void story_predict(struct stats *st, uint64_t downtime_ns, uint64_t total_ns);
 void story_blackout(struct stats *st, uint64_t blackout_ns);
 void story_id(struct stats *st, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
               bool is_source);
+void story_reconnected(struct stats *st);
 void story_verified(struct stats *st, enum godwit_verified v, const char *differs, uint64_t ns);
 void story_get(struct stats *st, struct godwit_record *out);
 

@@ -63,6 +63,7 @@ int outgoing_start(struct monitor *m, const char *uri, struct err *e)
     o->m = m;
     o->vm = m->vm;
     dirtyrate_abandon(m); /* the log is one; the migration tells the rate too */
+    o->mem = m->vm->mem;
     journal_init(&o->journal, m->config.uuid, true);
     rc = outgoing_make_regions(o, e);
     if (rc == 0)

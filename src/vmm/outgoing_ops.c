@@ -1,7 +1,7 @@
 /*
  * Theory of operation.  The engine's thread asks for the manifest, tracks dirty pages and reads
  * memory without the main loop; it stops, resumes and gives away the machine on the main loop, by
- * loop_call.  Between `stop` and `resume` or `finish` the run state is finish-migrate, and the
+ * loop_call.  Between `stop` and `resume` or `released` the run state is finish-migrate, and the
  * engine's thread alone touches the machine.
  */
 #include "vmm/outgoing_ops.h"
@@ -93,7 +93,7 @@ static int outgoing_next_data(void *opaque, uint32_t region, uint64_t offset, ui
     struct outgoing *o = opaque;
 
     if (region == 0)
-        return guest_mem_next_data(o->vm->mem, offset, start, end);
+        return guest_mem_next_data(o->mem, offset, start, end);
     *start = offset;
     *end = o->regions[region].size;
     return 0;
@@ -256,7 +256,7 @@ static int outgoing_journal(void *opaque, enum godwit_journal what,
     return journal_write(&o->journal, what, token, peer, e);
 }
 
-static void outgoing_finish_on_loop(void *opaque)
+static void outgoing_released_on_loop(void *opaque)
 {
     struct outgoing_call *call = opaque;
     struct monitor *m = call->o->m;
@@ -275,18 +275,25 @@ static void outgoing_close_on_loop(void *opaque)
     backends_close(&call->o->m->backends);
 }
 
+static void outgoing_released(void *opaque)
+{
+    struct outgoing *o = opaque;
+
+    outgoing_on_loop(o, outgoing_released_on_loop, NULL);
+    vm_free_but_memory(o->vm);
+    o->vm = NULL;
+    outgoing_on_loop(o, outgoing_close_on_loop, NULL);
+}
+
 /* The RAM is freed here, on the engine's thread: gigabytes take longer than QMP may wait. */
 static void outgoing_finish(void *opaque)
 {
     struct outgoing *o = opaque;
-    struct guest_mem *mem;
 
-    outgoing_on_loop(o, outgoing_finish_on_loop, NULL);
-    mem = vm_free_but_memory(o->vm);
-    o->vm = NULL;
-    outgoing_on_loop(o, outgoing_close_on_loop, NULL);
-    if (mem)
-        guest_mem_free(mem);
+    if (o->vm)
+        outgoing_released(o);
+    guest_mem_free(o->mem);
+    o->mem = NULL;
 }
 
 /* ---- events ---- */
@@ -321,6 +328,7 @@ const struct godwit_source_ops outgoing_ops = {
     .commit = outgoing_commit,
     .reclaim = outgoing_reclaim,
     .journal = outgoing_journal,
+    .released = outgoing_released,
     .finish = outgoing_finish,
     .event = outgoing_event,
     .dirty_rates = outgoing_dirty_rates,

@@ -169,6 +169,7 @@ static void test_source_killed_before_ready(void **state)
         struct pair p;
 
         setup(&p);
+        p.params.network_timeout_ms = 300; /* it may come back */
         pair_listen(&p, NULL);
         kill_source(&p, calls[i], die, NULL);
         pair_expect_sink(&p, GODWIT_FAILED);
@@ -230,14 +231,13 @@ static uint32_t ask(struct pair *p, const uint8_t *token, enum native_type word)
     assert_int_equal(channel_write(c, b.data, b.len, NULL), 0);
     b.len = 0;
     assert_int_equal(native_word_encode(&b, word, &w), 0);
-    for (int i = 0; i < 2; i++) {
+    do {
         assert_int_equal(channel_read(c, head, sizeof(head), NULL), 0);
         assert_int_equal(record_header_decode(head, sizeof(body), &h, NULL), 0);
         assert_int_equal(channel_read(c, body, (size_t)record_padded(h.length), NULL), 0);
-        if (h.type != NATIVE_WELCOME)
-            break;
-        assert_int_equal(channel_write(c, b.data, b.len, NULL), 0);
-    }
+        if (h.type == NATIVE_WELCOME)
+            assert_int_equal(channel_write(c, b.data, b.len, NULL), 0);
+    } while (h.type == NATIVE_WELCOME || h.flags & RECORD_OPTIONAL);
     buf_fini(&b);
     channel_free(c);
     return h.type;

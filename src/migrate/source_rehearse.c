@@ -1,0 +1,55 @@
+/* The dress rehearsal: the state travels once for practice, while the guest runs. */
+#include <errno.h>
+
+#include "migrate/source.h"
+#include "stream/native/course.h"
+
+#define STAGE     "rehearsal"
+#define FRAME_MAX 4096
+
+static int send_rehearsal(struct godwit_source *s, const struct buf *state, struct err *e)
+{
+    struct native_rehearsal v = {.data = state->data, .len = state->len};
+    struct buf b;
+    int ret;
+
+    if (state->len > GODWIT_STATE_MAX)
+        return err_set(e, -EMSGSIZE, STAGE, "the state has %zu bytes, at most %u are allowed",
+                       state->len, GODWIT_STATE_MAX);
+    buf_init(&b, GODWIT_STATE_MAX + FRAME_MAX);
+    ret = native_rehearsal_encode(&b, &v);
+    return link_post(&s->link, &b, ret, e);
+}
+
+/* Takes as long as loading takes: the keep-alive notices when nobody does it any more. */
+static int hear_rehearsed(struct godwit_source *s, struct native_rehearsed *v, struct err *e)
+{
+    struct link_record rec;
+    int ret = source_expect(s, NATIVE_REHEARSED, 0, &rec, e);
+
+    return ret ? ret : native_rehearsed_decode(rec.body, rec.len, v, e);
+}
+
+int source_rehearse(struct godwit_source *s, uint64_t *stop_ns, uint64_t *save_ns,
+                    uint64_t *load_ns, struct err *e)
+{
+    struct native_rehearsed v;
+    struct buf state;
+    int ret;
+
+    if (!s->config.ops->rehearse)
+        return -ENOTSUP;
+    buf_init(&state, GODWIT_STATE_MAX);
+    source_call_begin(s);
+    ret = s->config.ops->rehearse(s->config.opaque, &state, stop_ns, save_ns, e);
+    source_call_end(s);
+    if (!ret)
+        ret = send_rehearsal(s, &state, e);
+    buf_fini(&state);
+    if (!ret)
+        ret = hear_rehearsed(s, &v, e);
+    if (ret)
+        return ret;
+    *load_ns = v.load_ns;
+    return v.loaded ? 0 : -ENOTSUP;
+}

@@ -304,8 +304,8 @@ static int journal_refuse(const struct journal_trace *t, enum godwit_answer answ
         return err_set(
             e, -EBUSY, "journal",
             "the machine waits at %s, complete and paused (migration %.8s): let it run "
-            "there with migrate-resolve {\"run\": true}, or give it up there with {\"run\": "
-            "false} and start it here again",
+            "there with migrate-resolve {\"winner\": \"destination\"}, or give it up there with "
+            "{\"winner\": \"source\"} and start it here again",
             t->peer, t->hex);
     default:
         return err_set(e, -EBUSY, "journal",

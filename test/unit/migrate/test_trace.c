@@ -193,8 +193,7 @@ static bool sink_hears(uint32_t type)
         return next == SINK_ROW(SINK_EMPTY, SINK_ARRIVE);
     case NATIVE_STATE:
         return next == SINK_ROW(SINK_ARRIVING, SINK_LOADED) ||
-               next == SINK_ROW(SINK_ARRIVING, SINK_FAIL) ||
-               next == SINK_ROW(SINK_ARRIVING, SINK_ABORT);
+               next == SINK_ROW(SINK_ARRIVING, SINK_FAIL);
     case NATIVE_COMMIT:
         return next == SINK_ROW(SINK_READY, SINK_COMMIT) ||
                next == SINK_ROW(SINK_UNRESOLVED, SINK_COMMIT);

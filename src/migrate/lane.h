@@ -27,6 +27,7 @@ struct lane_share {
     const struct sender_config *config;
     struct work work;
     struct sender_job job;
+    uint64_t seen; /* bit per region whose pages need not be sent (view.h) */
     enum godwit_compression compression; /* as wanted, AUTO too */
     uint32_t zstd_level;
     struct delta *delta; /* NULL: every page goes whole */
@@ -41,6 +42,7 @@ struct lane {
     struct batch batch;
     enum godwit_compression codec; /* of the batch */
     struct pack_choice choice;
+    atomic_uint_fast64_t said; /* the choice as others may read it: lane_choice */
     struct parcel *parcel;
     uint64_t records;           /* page records begun in this job */
     uint64_t blocked_ns;        /* by max-bandwidth, since the migration began, */
@@ -56,6 +58,14 @@ void lane_fini(struct lane *l); /* the channel too; never initialised: fine */
 void lane_attach(struct lane *l, struct channel *channel);
 /* Does its share of the job. */
 int lane_run(struct lane *l, struct err *e);
+
+/* What compression the lane has chosen by itself, and why. Any thread. */
+struct lane_choice {
+    enum godwit_compression codec;
+    uint32_t link, speed; /* MB/s: what the channel takes, what the codec packs (NONE: 0) */
+    uint32_t percent;     /* of their size that packed pages have */
+};
+void lane_choice(struct lane *l, struct lane_choice *out);
 
 /* ---- lane_send.c: from a batch to the channel ---- */
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "migrate/delta.h"
 #include "migrate/lane.h"
+#include "migrate/story.h"
 #include "migrate/thread.h"
 
 #define STAGE "precopy"
@@ -29,6 +30,7 @@ struct sender {
     struct worker *workers;
     struct delta *delta; /* NULL: off */
     uint64_t delta_bytes;
+    enum godwit_compression explained;
 
     pthread_mutex_t lock; /* guards what follows, and which channels the lanes have */
     pthread_cond_t go, rest;
@@ -231,11 +233,35 @@ static void set_delta(struct sender *s, uint64_t bytes)
         log_warn("migrate", "pages go whole: %s", e.text);
 }
 
+void sender_set_seen(struct sender *s, uint64_t seen)
+{
+    s->share.seen = seen;
+}
+
 void sender_set_params(struct sender *s, const struct godwit_params *p)
 {
     s->share.compression = p->compression;
     s->share.zstd_level = p->zstd_level;
     set_delta(s, p->delta ? p->delta_cache : 0);
+}
+
+/* In the first lane's words: they share the link, and take their chunks from the same memory. */
+void sender_explain(struct sender *s)
+{
+    struct stats *st = s->config.stats;
+    struct lane_choice c;
+
+    lane_choice(&s->workers[0].lane, &c);
+    if (c.codec == s->explained)
+        return;
+    s->explained = c.codec;
+    if (c.codec == GODWIT_COMPRESS_NONE)
+        story_decide(st, "compress", "none: a lane's link takes %u MB/s, packing does not pay",
+                     c.link);
+    else
+        story_decide(st, "compress",
+                     "%s: a lane's link takes %u MB/s, it packs %u MB/s to %u %% of their size",
+                     godwit_compression_name(c.codec), c.link, c.speed, c.percent);
 }
 
 void sender_go(struct sender *s, const struct sender_job *job)

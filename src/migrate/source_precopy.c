@@ -147,6 +147,7 @@ static int tick(struct godwit_source *s, struct err *e)
                      p.deadline_s);
         return end_at_deadline(s, &p, e);
     }
+    sender_explain(s->sender);
     if (s->plan.holding)
         learn_rates(s, 0);
     intent_tick(&s->plan, &p, s->config.nvcpus);
@@ -186,6 +187,7 @@ static int send_round(struct godwit_source *s, uint64_t remaining, struct err *e
         return ret;
     source_go(s, !s->all_sent, false);
     ret = wait_round(s, e);
+    sender_explain(s->sender);
     story_round_end(&s->stats, atomic_load(&s->stats.transferred) - sent);
     if (ret)
         return ret;

@@ -36,7 +36,7 @@ __attribute__((format(printf, 3, 4))) static void say(struct intent_plan *out, c
     va_list args;
 
     if (out->nsays == INTENT_SAYS_MAX)
-        return;
+        out->nsays--;
     s = &out->says[out->nsays++];
     s->what = what;
     va_start(args, why);

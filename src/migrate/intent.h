@@ -67,7 +67,7 @@ struct intent_plan {
     bool met;              /* the limit */
     uint64_t predicted_ns; /* the blackout, at a switch now */
     uint64_t total_ns;     /* of the migration; 0: no end is in sight */
-    unsigned nsays;
+    unsigned nsays; /* the last one is about action, unless that is INTENT_ROUND */
     struct intent_say says[INTENT_SAYS_MAX];
 };
 

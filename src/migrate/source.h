@@ -101,6 +101,14 @@ int source_precopy(struct godwit_source *s, struct err *e);
 /* ORs what is dirty into the lanes' bitmaps; *pages: bits set now. */
 int source_sync(struct godwit_source *s, uint64_t *pages, struct err *e);
 void source_go(struct godwit_source *s, bool first, bool last);
+/* source_judge.c: one look at what is dirty and what to do about it. 0: *dirty bytes want another
+ * round, which has been announced; 1: stop the guest now.  comparable: the pages got dirty since the
+ * sync before. */
+int source_judge(struct godwit_source *s, bool comparable, uint64_t *dirty, struct err *e);
+/* Now and then while a round runs: the deadline, and who is held at a rate. */
+int source_tick(struct godwit_source *s, struct err *e);
+/* Nobody is withheld any time from here on. */
+void source_free_vcpus(struct godwit_source *s);
 /* source_switch.c: stop, state, ready, commit. 0: committed. */
 int source_switch(struct godwit_source *s, struct err *e);
 /* source_await.c: after the commit, until it is known who runs. */

@@ -87,8 +87,9 @@ static void account(struct godwit_sink *s, const struct vigil *v)
         story_blackout(&s->stats, t->own_ns + t->rtt_ns / 2 + v->running_ns - v->heard_ns);
 }
 
-/* What the source finds when it looks at its memory once more. */
-static void hear_verdict(struct godwit_sink *s)
+/* What the source finds when it looks at its memory once more. false: the link went before it said
+ * so. */
+static bool hear_verdict(struct godwit_sink *s)
 {
     struct link_record rec;
     struct native_times t;
@@ -106,8 +107,9 @@ static void hear_verdict(struct godwit_sink *s)
                                                              : GODWIT_VERIFIED_DIFFERS,
                        t.differs, t.own_ns);
         stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
-        return;
+        return true;
     }
+    return false;
 }
 
 static void ran(struct godwit_sink *s, const struct vigil *v)
@@ -122,9 +124,8 @@ static void ran(struct godwit_sink *s, const struct vigil *v)
     atomic_store(&s->stats.remaining, 0);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
-    if (s->digest)
-        hear_verdict(s);
-    link_farewell(&s->link, FAREWELL_MS);
+    if (!s->digest || !hear_verdict(s))
+        link_farewell(&s->link, FAREWELL_MS);
     link_drop(&s->link);
 }
 

@@ -66,6 +66,8 @@ static void stop_tracking(struct godwit_source *s)
 /* It runs there.  That is reported at once: nobody waits for the second look at the memory. */
 static void complete(struct godwit_source *s)
 {
+    bool told;
+
     atomic_store(&s->stats.remaining, 0);
     journal(s, GODWIT_JOURNAL_COMPLETED);
     stop_tracking(s);
@@ -73,9 +75,10 @@ static void complete(struct godwit_source *s)
         s->config.ops->released(s->config.opaque);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
-    source_verify(s);
+    told = source_verify(s);
     s->config.ops->finish(s->config.opaque);
-    link_farewell(&s->link, FAREWELL_MS);
+    if (told)
+        link_farewell(&s->link, FAREWELL_MS);
 }
 
 /* A person said it may be given up. */

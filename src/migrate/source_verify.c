@@ -154,7 +154,7 @@ static void attend(struct look *l)
     }
 }
 
-static void tell(struct godwit_source *s, enum godwit_verified v, const char *page, uint64_t ns)
+static bool tell(struct godwit_source *s, enum godwit_verified v, const char *page, uint64_t ns)
 {
     struct native_times t = {.kind = NATIVE_TIMES_VERDICT,
                              .own_ns = ns,
@@ -164,17 +164,18 @@ static void tell(struct godwit_source *s, enum godwit_verified v, const char *pa
     int ret;
 
     if (!link_up(&s->link))
-        return;
+        return false;
     snprintf(t.differs, sizeof(t.differs), "%s", page);
     buf_init(&b, 0);
     ret = native_times_encode(&b, &t);
-    link_post(&s->link, &b, ret, NULL);
+    return link_post(&s->link, &b, ret, NULL) == 0;
 }
 
-static void conclude(struct look *l, uint64_t ns)
+static bool conclude(struct look *l, uint64_t ns)
 {
     enum godwit_verified v = l->differs ? GODWIT_VERIFIED_DIFFERS : GODWIT_VERIFIED_IDENTICAL;
     struct godwit_source *s = l->s;
+    bool told;
     char page[NATIVE_DIFFERS_MAX + 1] = "";
 
     if (l->differs) {
@@ -185,11 +186,12 @@ static void conclude(struct look *l, uint64_t ns)
                   page);
     }
     story_verified(&s->stats, v, page, ns);
-    tell(s, v, page, ns);
+    told = tell(s, v, page, ns);
     stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
+    return told;
 }
 
-void source_verify(struct godwit_source *s)
+bool source_verify(struct godwit_source *s)
 {
     struct look l = {.s = s, .lock = PTHREAD_MUTEX_INITIALIZER};
     uint64_t began = clock_now_ns();
@@ -197,7 +199,7 @@ void source_verify(struct godwit_source *s)
     unsigned n = 0;
 
     if (!s->digest)
-        return;
+        return false;
     for (; n < WORKERS; n++) {
         char name[16];
 
@@ -210,12 +212,13 @@ void source_verify(struct godwit_source *s)
     }
     if (n == 0) {
         log_warn("migrate", "no thread to look at the memory again: it is not verified");
-        return;
+        return false;
     }
     attend(&l);
     for (unsigned i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
     pthread_mutex_destroy(&l.lock);
-    if (l.differs || !atomic_load(&l.quit))
-        conclude(&l, clock_now_ns() - began);
+    if (!l.differs && atomic_load(&l.quit))
+        return false;
+    return conclude(&l, clock_now_ns() - began);
 }

@@ -438,6 +438,17 @@ static void source_finish(void *opaque)
     atomic_fetch_add(&g->finishes, 1);
 }
 
+static int source_rehearse(void *opaque, struct buf *out, uint64_t *stop_ns, uint64_t *save_ns,
+                           struct err *e)
+{
+    struct fake_source *g = opaque;
+    int ret = enter(g->slots, FAKE_REHEARSE, e);
+
+    assert(g->tracking && !g->given);
+    *stop_ns = *save_ns = 50 * NS_PER_US;
+    return ret ? ret : buf_append(out, g->state, sizeof(g->state));
+}
+
 const struct godwit_source_ops fake_source_ops = {
     .manifest = source_manifest,
     .dirty_start = source_dirty_start,
@@ -454,6 +465,7 @@ const struct godwit_source_ops fake_source_ops = {
     .finish = source_finish,
     .dirty_rates = source_dirty_rates,
     .throttle = source_throttle,
+    .rehearse = source_rehearse,
 };
 
 /* ---- the sink ------------------------------------------------------------------------------- */
@@ -511,6 +523,18 @@ static int sink_load_state(void *opaque, const void *data, size_t len, struct er
     return 0;
 }
 
+static int sink_rehearse(void *opaque, const void *data, size_t len, uint64_t *load_ns,
+                         struct err *e)
+{
+    struct fake_sink *g = opaque;
+    uint64_t began = clock_now_ns();
+    int ret = enter(g->slots, FAKE_REHEARSE, e);
+
+    assert(g->built && !g->ready);
+    *load_ns = clock_now_ns() - began;
+    return ret;
+}
+
 static int sink_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
                       struct err *e)
 {
@@ -558,6 +582,7 @@ const struct godwit_sink_ops fake_sink_ops = {
     .ready = sink_ready,
     .run = sink_run,
     .discard = sink_discard,
+    .rehearse = sink_rehearse,
 };
 
 /* ---- the judgement -------------------------------------------------------------------------- */

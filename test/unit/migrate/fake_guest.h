@@ -44,6 +44,7 @@ enum fake_call {
     FAKE_READY,
     FAKE_RUN,
     FAKE_DISCARD,
+    FAKE_REHEARSE, /* either side's */
     FAKE_CALL_COUNT
 };
 

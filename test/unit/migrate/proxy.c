@@ -171,6 +171,13 @@ static bool read_in(struct proxy *p, unsigned index, bool back, struct flow *f)
     }
     for (ssize_t i = 0; i < n; i++)
         if (follow(p, f, is_cut_flow, f->data[i])) {
+            if (p->rule.after == PROXY_FLIPS) {
+                f->data[i] ^= 1;
+                atomic_store(&p->cut, true);
+                is_cut_flow = false;
+                follow(p, f, false, f->data[i]);
+                continue;
+            }
             deliver_and_cut(p, f, (size_t)i,
                             f->pos ? f->head[0] : f->data[i]); /* types are small numbers */
             return true;

@@ -13,6 +13,7 @@
 enum proxy_after {
     PROXY_HEALS,  /* connections are cut, new ones pass */
     PROXY_DEAD,   /* connections are cut, new ones are closed at once */
+    PROXY_FLIPS,  /* nothing is cut: the byte passes, but with a bit turned over */
     PROXY_SILENT, /* nothing is closed and nothing passes any more, on new ones neither */
 };
 

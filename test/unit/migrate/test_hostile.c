@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "migrate/link.h"
+#include "stream/native/course.h"
 #include "stream/native/hello.h"
 #include "stream/native/manifest.h"
 #include "stream/native/pages.h"
@@ -296,6 +297,62 @@ static void test_pages_after_the_state(void **state)
     pair_fini(&p);
 }
 
+/* ---- rehearsals ------------------------------------------------------------------------------ */
+
+static void say_rehearsal(struct villain *v, const char *state)
+{
+    const struct native_rehearsal r = {.data = (const uint8_t *)state, .len = strlen(state)};
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(native_rehearsal_encode(&b, &r), 0);
+    assert_int_equal(post(v->control, &b), 0);
+}
+
+/* Among the rounds, as often as it likes; then everything goes on. */
+static void test_rehearsals(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 1);
+    for (int i = 0; i < 3; i++) {
+        say_rehearsal(&v, "a try");
+        assert_int_equal(say_page(v.lanes[0], 0, 1), 0);
+        expect(v.control, NATIVE_REHEARSED);
+    }
+    assert_int_equal(p.to.slots[FAKE_REHEARSE].calls, 3);
+    assert_int_equal(p.to.slots[FAKE_LOAD_STATE].calls, 0);
+    say_mark(v.lanes[0], 1, true);
+    say_state(&v, 1);
+    expect(v.control, NATIVE_READY);
+    say_rehearsal(&v, "too late");
+    assert_int_equal(hear(v.control, &(struct err){.code = 0}), 0);
+    villain_leave(&v);
+    wait_until(pair_sink_stats(&p).status == GODWIT_UNRESOLVED);
+    assert_int_equal(godwit_sink_resolve(p.sink, false, NULL), 0);
+    pair_expect_sink(&p, GODWIT_FAILED);
+    pair_fini(&p);
+}
+
+/* What cannot be loaded is a verdict. */
+static void test_rehearsal_is_refused(void **state)
+{
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    p.to.slots[FAKE_REHEARSE].fail = -ENODEV;
+    villain_arrive(&v, &p, 1);
+    say_rehearsal(&v, "a try");
+    expect_error(v.control, "told to fail");
+    pair_expect_sink(&p, GODWIT_FAILED);
+    assert_int_equal(p.to.discards, 1);
+    villain_leave(&v);
+    pair_fini(&p);
+}
+
 /* ---- a destination that is never quiet ------------------------------------------------------- */
 
 enum chatter { CHATTER_PINGS, CHATTER_OPTIONAL, CHATTER_ACCEPT, CHATTER_COUNT };
@@ -471,7 +528,8 @@ int main(void)
         cmocka_unit_test(test_state_before_the_last_mark), cmocka_unit_test(test_state_of_no_mark),
         cmocka_unit_test(test_state_of_an_earlier_mark),   cmocka_unit_test(test_one_lane_goes_on),
         cmocka_unit_test(test_pages_after_the_state),      cmocka_unit_test(test_chatter_for_ready),
-        cmocka_unit_test(test_deadline_in_noise),
+        cmocka_unit_test(test_deadline_in_noise),          cmocka_unit_test(test_rehearsals),
+        cmocka_unit_test(test_rehearsal_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,10 @@ struct godwit_region {
     char name[32];
     uint64_t size;
     void *host;
+    /* Source, optional: the file of memory behind it, to be read only, lent: a destination on the same
+     * host takes pages from there.  <= 0: none. */
+    int fd;
+    uint64_t fd_offset; /* where in the file the region begins */
 };
 
 enum godwit_compression {

@@ -314,3 +314,13 @@ void guest_mem_discard(struct guest_mem *m)
         memset(m->host, 0, m->size);
     m->preallocated = false;
 }
+
+int guest_mem_open_to_read(const struct guest_mem *m)
+{
+    char path[40];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}

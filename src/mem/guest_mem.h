@@ -75,6 +75,8 @@ void guest_mem_dense(const struct guest_mem *m, uint64_t first, uint64_t n);
 /* It has arrived: what the guest touches from now on gets 2 MiB pages.  Nobody is in
  * guest_mem_dense. */
 void guest_mem_arrived(struct guest_mem *m);
+/* Another descriptor of the file, which nobody can write through; -errno: there is none to be had. */
+int guest_mem_open_to_read(const struct guest_mem *m);
 /* Gives all RAM back to the host (punches the file); contents become zero. */
 void guest_mem_discard(struct guest_mem *m);
 

@@ -1,5 +1,7 @@
 #include "migrate/batch.h"
 
+#include "stream/native/view.h"
+
 #include <isa-l/mem_routines.h>
 
 _Static_assert(BATCH_PAGES_MAX <= NATIVE_PAGES_DATA_MAX, "a batch fits a record");
@@ -16,6 +18,7 @@ void batch_begin(struct batch *b, const struct godwit_region *region, uint32_t p
     b->data_pages = 0;
     b->zero_pages = 0;
     b->niov = 1;
+    b->seen = false;
     b->digested = false;
     b->hashed = 0;
     b->hash_run = 0;
@@ -98,7 +101,12 @@ size_t batch_seal(struct batch *b)
 {
     uint32_t id = b->region->id;
 
-    b->head_len = native_pages_encode(b->head, id, b->runs, b->nruns);
+    if (b->seen) {
+        b->head_len = native_seen_encode(b->head, id, b->runs, b->nruns);
+        b->niov = 1;
+    } else {
+        b->head_len = native_pages_encode(b->head, id, b->runs, b->nruns);
+    }
     b->iov[0] = (struct iovec){.iov_base = b->head, .iov_len = b->head_len};
     return b->head_len + (size_t)b->data_pages * GODWIT_PAGE_SIZE;
 }

@@ -30,6 +30,7 @@ struct batch {
     struct iovec iov[1 + NATIVE_RUNS_MAX]; /* [0]: the head */
     int niov;
     size_t head_len;
+    bool seen; /* the destination takes the data itself */
     bool digested;                        /* zero pages are in the digest, and */
     uint32_t hashed, hash_run, hash_page; /* so many data pages; the next one's run, and place */
     uint8_t head[NATIVE_PAGES_HEAD_MAX];
@@ -45,7 +46,8 @@ static inline bool batch_empty(const struct batch *b)
 {
     return b->nruns == 0;
 }
-/* Writes the head; iov[0..niov) is then the record. Returns its bytes. */
+/* Writes the head; iov[0..niov) is then the record. Returns its bytes, those of the data included,
+ * which are not in iov where they are seen. */
 size_t batch_seal(struct batch *b);
 /* Hashes the data pages that the first `bytes` of the sealed record touch, as far as that was not
  * done before, and with the first call all zero pages.  What changes in the digest's root. */

@@ -61,7 +61,7 @@ static int read_slice(struct inlet *in, uint32_t region, int niov, uint32_t page
 
     for (int i = 0; i < niov; i++)
         iov[i] = in->iov[i]; /* reading uses them up */
-    ret = channel_readv(in->channel, iov, niov, e);
+    ret = in->seen ? inlet_look(in, region, niov, e) : channel_readv(in->channel, iov, niov, e);
     if (ret)
         return ret;
     count(in, (size_t)pages * GODWIT_PAGE_SIZE);
@@ -143,6 +143,7 @@ static int hear_pages(struct inlet *in, const struct record_header *h, struct er
     uint32_t region, nruns;
     int ret;
 
+    in->seen = h->type == NATIVE_SEEN;
     if (h->length < sizeof(fixed))
         return err_set(e, -EPROTO, STAGE, "a pages record of %" PRIu64 " bytes is too short",
                        h->length);
@@ -183,11 +184,14 @@ static int hear_small(struct inlet *in, const struct record_header *h, struct na
 
     if (ret || (!native_type_known(h->type) && (h->flags & RECORD_OPTIONAL)))
         return ret;
-    if (h->type != NATIVE_MARK)
+    if (h->type != NATIVE_MARK && h->type != NATIVE_VIEW)
         return err_set(e, -EPROTO, STAGE, "a record of type 0x%x (%s) does not belong on a lane",
                        h->type, native_type_name(h->type));
     ret = record_check(h, in->small, &len, e);
-    return ret ? ret : hear_mark(in, in->small, len, mark, e);
+    if (ret)
+        return ret;
+    return h->type == NATIVE_VIEW ? inlet_hear_view(in, in->small, len, e)
+                                  : hear_mark(in, in->small, len, mark, e);
 }
 
 int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e)
@@ -201,7 +205,7 @@ int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e)
         ret = record_header_decode(head, NATIVE_PAGES_LENGTH_MAX, &h, e);
     if (ret)
         return ret;
-    if (h.type == NATIVE_PAGES)
+    if (h.type == NATIVE_PAGES || h.type == NATIVE_SEEN)
         return hear_pages(in, &h, e);
     if (h.type == NATIVE_PACKED)
         return inlet_hear_packed(in, &h, e);

@@ -26,6 +26,7 @@ struct inlet {
     struct place *place;
     struct stats *stats;
     struct channel *channel;
+    bool seen;                  /* the record being placed: data is taken from a file, not read */
     uint64_t sequence;          /* of the last MARK */
     uint64_t records;           /* page records placed since all lanes have passed a MARK */
     struct godwit_lane figures; /* since the migration began */
@@ -50,6 +51,13 @@ int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e);
 struct inlet_packed;
 void inlet_packed_free(struct inlet_packed *p); /* NULL is fine */
 int inlet_hear_packed(struct inlet *in, const struct record_header *h, struct err *e);
+
+/* ---- inlet_view.c: memory that is seen ---- */
+
+/* An offer: takes what can be used of it, and says so. */
+int inlet_hear_view(struct inlet *in, const uint8_t *body, size_t len, struct err *e);
+/* Fills in->iov[0..niov) of the region. */
+int inlet_look(struct inlet *in, uint32_t region, int niov, struct err *e);
 
 /* ---- what both kinds of pages need ---- */
 

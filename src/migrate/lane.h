@@ -27,6 +27,7 @@ struct lane_share {
     const struct sender_config *config;
     struct work work;
     struct sender_job job;
+    uint64_t seen; /* bit per region whose pages need not be sent (view.h) */
     enum godwit_compression compression; /* as wanted, AUTO too */
     uint32_t zstd_level;
     struct delta *delta; /* NULL: every page goes whole */

@@ -102,6 +102,39 @@ static void hash_next(struct lane *l, size_t until)
         digest_add(d, batch_digest(&l->batch, d, until));
 }
 
+/* Waits until so many more bytes may be moved. */
+static int await_turns(struct lane *l, size_t bytes, struct err *e)
+{
+    while (bytes > 0) {
+        ssize_t n = take_turn(l, bytes);
+
+        if (n < 0)
+            return err_set(e, -ECANCELED, STAGE, "canceled");
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Only says which pages: the destination takes them. They count as what is moved all the same. */
+static int send_seen(struct lane *l, struct err *e)
+{
+    struct batch *b = &l->batch;
+    size_t data = batch_seal(b) - b->head_len;
+    uint64_t ns = 0;
+    int ret;
+
+    l->records++;
+    hash_next(l, b->head_len + data);
+    ret = await_turns(l, data, e);
+    if (!ret)
+        ret = send_all(l, b->iov, b->niov, b->head_len, &ns, e);
+    if (!ret) {
+        l->figures.bytes += data;
+        atomic_fetch_add(&l->share->config->stats->transferred, data);
+    }
+    return ret;
+}
+
 static int send_plain(struct lane *l, struct err *e)
 {
     struct batch *b = &l->batch;
@@ -204,8 +237,23 @@ static bool in_parcel(const struct lane *l)
     return l->codec != GODWIT_COMPRESS_NONE || l->share->delta;
 }
 
+/* What is nearer than any link is not compressed, unless that was asked for. */
+static bool is_seen(const struct lane *l, const struct godwit_region *region)
+{
+    const struct lane_share *s = l->share;
+
+    return (s->seen >> region->id & 1) && !s->delta &&
+           (s->compression == GODWIT_COMPRESS_AUTO || s->compression == GODWIT_COMPRESS_NONE);
+}
+
 void lane_begin(struct lane *l, const struct godwit_region *region)
 {
+    if (is_seen(l, region)) {
+        l->codec = l->figures.compression = GODWIT_COMPRESS_NONE;
+        batch_begin(&l->batch, region, BATCH_PAGES, NATIVE_RUNS_MAX);
+        l->batch.seen = true;
+        return;
+    }
     l->codec = pack_choose(&l->choice, l->share->compression);
     l->figures.compression = l->codec;
     if (in_parcel(l))
@@ -229,7 +277,7 @@ int lane_flush(struct lane *l, struct err *e)
 
     if (batch_empty(b))
         return 0;
-    ret = in_parcel(l) ? send_parcel(l, e) : send_plain(l, e);
+    ret = b->seen ? send_seen(l, e) : in_parcel(l) ? send_parcel(l, e) : send_plain(l, e);
     if (!ret) {
         uint32_t data = in_parcel(l) ? l->parcel->whole.pages + l->parcel->changed.pages
                                      : b->data_pages; /* but for what had not changed */

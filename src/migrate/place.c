@@ -32,6 +32,7 @@ int place_init(struct place *p, struct err *e)
 
 void place_fini(struct place *p)
 {
+    view_close(&p->view);
     for (uint32_t i = 0; i < p->nregions; i++)
         bitmap_free(p->received[i], place_pages(p, i));
 }

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "godwit/migrate.h"
 #include "migrate/digest.h"
+#include "migrate/view.h"
 #include "stream/native/pages.h"
 
 struct place {
@@ -20,6 +21,7 @@ struct place {
     struct digest *digest;                                                    /* NULL: no hashing */
     void (*dense)(void *opaque, uint32_t region, uint64_t first, uint64_t n); /* or NULL */
     void *opaque;
+    struct view view; /* what the source lets be seen */
     uint64_t *received[GODWIT_REGIONS_MAX]; /* pages ever written here: others read as zeros */
 };
 

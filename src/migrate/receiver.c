@@ -240,6 +240,7 @@ void receiver_suspend(struct receiver *r, uint64_t *passed, uint64_t records[GOD
 {
     halt(r);
     join(r);
+    view_close(&r->place.view); /* it is offered anew */
     *passed = r->passed; /* no lane is left to change it */
     for (uint32_t i = 0; i < r->config.lanes; i++)
         records[i] = r->gates[i].inlet.records;

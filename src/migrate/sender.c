@@ -233,6 +233,11 @@ static void set_delta(struct sender *s, uint64_t bytes)
         log_warn("migrate", "pages go whole: %s", e.text);
 }
 
+void sender_set_seen(struct sender *s, uint64_t seen)
+{
+    s->share.seen = seen;
+}
+
 void sender_set_params(struct sender *s, const struct godwit_params *p)
 {
     s->share.compression = p->compression;

@@ -48,6 +48,8 @@ int sender_new(const struct sender_config *config, struct channel **channels, st
 /* The pages to send, for the migrate thread between jobs. */
 uint64_t *sender_bitmap(struct sender *s, uint32_t region);
 void sender_set_timeout(struct sender *s, uint32_t timeout_ms); /* between jobs */
+/* Bit per region whose pages the destination takes from the region's file: between jobs. */
+void sender_set_seen(struct sender *s, uint64_t seen);
 /* Compression, differences, level: between jobs. */
 void sender_set_params(struct sender *s, const struct godwit_params *p);
 /* Any time: tells the story when the lanes have chosen another compression by themselves. */

@@ -163,6 +163,10 @@ int source_reconnect(struct godwit_source *s, int code, struct err *e);
 int source_send_digest(struct godwit_source *s, struct err *e);
 /* The destination answered that it is another: finds the page, which is the error. */
 int source_find_difference(struct godwit_source *s, uint64_t deadline_ns, struct err *e);
+/* source_view.c: offers lane 0's peer to see the regions' files. *seen: bit per region that it will. */
+int source_offer_view(struct godwit_source *s, struct channel *c, uint64_t deadline_ns,
+                      uint64_t *seen, struct err *e);
+
 /* source_verify.c: after the handover, outside of the blackout: the second look.  true: the destination
  * was told what came of it. */
 bool source_verify(struct godwit_source *s);

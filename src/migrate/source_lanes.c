@@ -123,7 +123,8 @@ static int resume_sender(struct godwit_source *s, struct channel **channels,
 }
 
 /* All are called before any answer is waited for: the destination answers when all are there. */
-static int open_lanes(struct godwit_source *s, struct channel **channels, struct err *e)
+static int open_lanes(struct godwit_source *s, struct channel **channels, uint64_t *seen,
+                      struct err *e)
 {
     uint32_t n = 0;
     int ret = 0;
@@ -137,6 +138,8 @@ static int open_lanes(struct godwit_source *s, struct channel **channels, struct
     }
     for (uint32_t i = 0; !ret && i < n; i++)
         ret = greet_lane(s, channels[i], i, true, e);
+    if (!ret)
+        ret = source_offer_view(s, channels[0], source_link_deadline(s), seen, e);
     while (ret && n > 0)
         channel_free(channels[--n]);
     return ret;
@@ -145,9 +148,12 @@ static int open_lanes(struct godwit_source *s, struct channel **channels, struct
 int source_lanes(struct godwit_source *s, const struct native_resume *have, struct err *e)
 {
     struct channel *channels[GODWIT_LANES_MAX] = {NULL};
-    int ret = open_lanes(s, channels, e);
+    uint64_t seen = 0;
+    int ret = open_lanes(s, channels, &seen, e);
 
-    if (ret)
-        return ret;
-    return s->sender ? resume_sender(s, channels, have, e) : start_sender(s, channels, e);
+    if (!ret)
+        ret = s->sender ? resume_sender(s, channels, have, e) : start_sender(s, channels, e);
+    if (!ret)
+        sender_set_seen(s->sender, seen);
+    return ret;
 }

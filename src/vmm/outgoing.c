@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "vmm/dirtyrate.h"
@@ -21,6 +22,7 @@ static int outgoing_make_regions(struct outgoing *o, struct err *e)
     if (rc != 0)
         return rc;
     o->nregions = 1 + bootimage_regions(o->boot, o->regions + 1, 1);
+    ram->fd = guest_mem_open_to_read(o->vm->mem);
     return 0;
 }
 
@@ -168,6 +170,8 @@ void outgoing_free(struct outgoing *o)
         godwit_source_free(o->source);
     }
     tls_object_put(o->tls);
+    if (o->regions[0].fd > 0)
+        close(o->regions[0].fd);
     bootimage_unmap(o->boot);
     journal_close(&o->journal);
     free(o);

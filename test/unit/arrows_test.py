@@ -24,7 +24,7 @@ ARROWS = {
     "base": set(),
     "wire": {"base"},
     "state": {"wire"},
-    "transport": {"base"},
+    "transport": {"base", "godwit"},
     "stream/native": {"wire", "godwit"},
     "stream/xen": {"state"},
     "migrate": {"stream/native", "transport", "godwit"},
@@ -40,6 +40,7 @@ ARROWS = {
             "state"},
     "node": {"verdict", "qmp", "transport"},
     "cmd/vmm": {"vmm"},
+    "cmd/draw": {"base"},
     "cmd/godwit": {"stream/native", "stream/xen", "state", "transport", "qmp", "verdict"},
 }
 

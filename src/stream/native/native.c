@@ -43,6 +43,8 @@ static const struct native_kind kinds[] = {
     [NATIVE_TIMES] = {"times",     256                    },
     [NATIVE_DIGEST] = {"digest",    256                    },
     [NATIVE_DIFFERS] = {"differs",   MIB                    },
+    [NATIVE_VIEW] = {"view",      256                    },
+    [NATIVE_SEEN] = {"seen",      NATIVE_PAGES_HEAD_MAX  },
 };
 
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == NATIVE_TYPE_END, "a kind for every type");

@@ -48,6 +48,8 @@ enum native_type {
     NATIVE_TIMES,     /* optional: how long a side took, for the other's record */
     NATIVE_DIGEST,    /* the source's root, and its answers while a difference is looked for */
     NATIVE_DIFFERS,   /* the destination's, and its questions */
+    NATIVE_VIEW,      /* lanes: descriptors of the regions' files come with it; and the answer */
+    NATIVE_SEEN,      /* lanes: pages that the destination takes from such a file itself */
     NATIVE_TYPE_END
 };
 

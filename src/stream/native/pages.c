@@ -51,7 +51,8 @@ int native_pages_table(const struct record_header *h, const uint8_t fixed[NATIVE
     if (ret)
         return ret;
     data = native_runs_data(runs, nruns);
-    want = NATIVE_PAGES_FIXED + NATIVE_PAGES_TABLE(nruns) + data * NATIVE_PAGE_SIZE;
+    want = NATIVE_PAGES_FIXED + NATIVE_PAGES_TABLE(nruns) +
+           (h->type == NATIVE_SEEN ? 0 : data * NATIVE_PAGE_SIZE);
     if (data > NATIVE_PAGES_DATA_MAX || h->length != want)
         return err_set(e, -EPROTO, STAGE,
                        "a record of %" PRIu64 " bytes has a table for %" PRIu64 " (%" PRIu64

@@ -21,6 +21,7 @@
 #include "stream/native/packed.h"
 #include "stream/native/pages.h"
 #include "stream/native/proof.h"
+#include "stream/native/view.h"
 #include "stream/native/words.h"
 #include "wire/record.h"
 
@@ -101,6 +102,15 @@ static void add_packed(struct buf *b)
     assert_int_equal(buf_append(b, padding, -sizeof(differences) & 7), 0);
 }
 
+static const struct native_view view = {.n = 2, .files = {{0, 0}, {1, 8192}}};
+
+static void add_seen(struct buf *b)
+{
+    uint8_t head[NATIVE_PAGES_HEAD_MAX];
+
+    assert_int_equal(buf_append(b, head, native_seen_encode(head, 0, runs, 3)), 0);
+}
+
 static void build_golden(struct buf *b)
 {
     const struct native_round round = {.round = 2, .remaining = 123 * 4096};
@@ -133,6 +143,8 @@ static void build_golden(struct buf *b)
     assert_int_equal(native_times_encode(b, &times), 0);
     assert_int_equal(native_digest_encode(b, &digest), 0);
     assert_int_equal(native_differs_encode(b, &span, sums), 0);
+    assert_int_equal(native_view_encode(b, &view), 0);
+    add_seen(b);
 }
 
 static size_t read_golden(uint8_t *data, size_t cap)
@@ -325,6 +337,25 @@ static void check_packed(const struct record_header *h, const uint8_t *body)
     assert_int_equal(native_packed_next(&r, &difference, &len, NULL), -EPROTO);
 }
 
+static void check_seen(const struct record_header *h, const uint8_t *body)
+{
+    struct native_run got[NATIVE_RUNS_MAX];
+    uint32_t region, n;
+
+    assert_int_equal(native_pages_fixed(h, body, &region, &n, NULL), 0);
+    assert_true(region == 0 && n == 3);
+    assert_int_equal(native_pages_table(h, body, body + NATIVE_PAGES_FIXED, 1 << 20, got, NULL), 0);
+    assert_memory_equal(got, runs, 3 * sizeof(got[0]));
+}
+
+static void check_view(const uint8_t *body, size_t len)
+{
+    struct native_view got;
+
+    assert_int_equal(native_view_decode(body, len, &got, NULL), 0);
+    assert_memory_equal(&got, &view, sizeof(got));
+}
+
 static void test_golden_is_read(void **state)
 {
     static uint8_t data[1 << 16];
@@ -338,10 +369,15 @@ static void test_golden_is_read(void **state)
         assert_int_equal(h.type, expected++);
         assert_true(h.length <= native_type_max(h.type));
         at += RECORD_HEADER_SIZE;
-        if (h.type == NATIVE_PAGES) {
+        if (h.type == NATIVE_SEEN) {
+            check_seen(&h, data + at);
+        } else if (h.type == NATIVE_PAGES) {
             check_pages(&h, data + at);
         } else if (h.type == NATIVE_PACKED) {
             check_packed(&h, data + at);
+        } else if (h.type == NATIVE_VIEW) {
+            assert_int_equal(record_check(&h, data + at, &len, NULL), 0);
+            check_view(data + at, len);
         } else {
             assert_int_equal(record_check(&h, data + at, &len, NULL), 0);
             check_record(h.type, data + at, len);
@@ -367,6 +403,7 @@ static void try_length(uint32_t type, const uint8_t *body, size_t len, size_t wh
     struct native_times took;
     struct native_digest root;
     struct native_differs differs;
+    struct native_view seen;
     struct err theirs;
     uint64_t stamp;
     int ret;
@@ -389,6 +426,9 @@ static void try_length(uint32_t type, const uint8_t *body, size_t len, size_t wh
         break;
     case NATIVE_DIFFERS:
         ret = native_differs_decode(body, len, &differs, NULL);
+        break;
+    case NATIVE_VIEW:
+        ret = native_view_decode(body, len, &seen, NULL);
         break;
     case NATIVE_HELLO:
         ret = native_hello_decode(body, len, &hello, NULL);
@@ -432,7 +472,7 @@ static void test_every_length(void **state)
 
         assert_int_equal(record_header_decode(data + at, UINT32_MAX, &h, NULL), 0);
         at += RECORD_HEADER_SIZE;
-        if (h.type != NATIVE_PAGES && h.type != NATIVE_PACKED) {
+        if (h.type != NATIVE_PAGES && h.type != NATIVE_PACKED && h.type != NATIVE_SEEN) {
             assert_int_equal(record_check(&h, data + at, &whole, NULL), 0);
             for (size_t len = 0; len <= whole + 1; len++)
                 try_length(h.type, data + at, len, whole);

@@ -507,6 +507,7 @@ static void test_chatter_for_ready(void **state)
         p.params.lanes = 1;
         p.params.ready_timeout_ms = 200;
         p.params.handover_timeout_ms = 500;
+        p.from.slots[FAKE_REHEARSE].fail = -ENOTSUP; /* nobody would answer it */
         chatter_begin(&x, &p, kind);
         pair_expect_source(&p, GODWIT_FAILED);
         pair_expect_kept(&p);

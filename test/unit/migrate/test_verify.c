@@ -4,6 +4,7 @@
  */
 #include "harness.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,12 +166,35 @@ static void test_left_while_looking(void **state)
     pair_fini(&p);
 }
 
+/* A state that the destination cannot load ends the migration before the guest is ever stopped. */
+static void test_rehearsal_decides(void **state)
+{
+    struct pair p;
+
+    pair_init(&p, 8 * MIB);
+    fake_fill(&p.from, 0, 2048, 2);
+    pair_listen(&p, NULL);
+    p.to.slots[FAKE_REHEARSE].fail = -ENODEV;
+    pair_migrate(&p);
+    pair_expect_source(&p, GODWIT_FAILED);
+    assert_non_null(strstr(pair_source_stats(&p).error.text, "told to fail"));
+    assert_int_equal(pair_source_stats(&p).reconnections, 0);
+    assert_int_equal(p.from.slots[FAKE_STOP].calls, 0);
+    pair_expect_kept(&p);
+    pair_end_source(&p);
+    p.to.slots[FAKE_REHEARSE].fail = 0;
+    pair_migrate(&p);
+    pair_expect_moved(&p);
+    assert_true(p.to.slots[FAKE_REHEARSE].calls > 1);
+    pair_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_identical),          cmocka_unit_test(test_off),
         cmocka_unit_test(test_wire_corrupts),      cmocka_unit_test(test_untracked_page),
-        cmocka_unit_test(test_left_while_looking),
+        cmocka_unit_test(test_left_while_looking), cmocka_unit_test(test_rehearsal_decides),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

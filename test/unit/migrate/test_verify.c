@@ -183,6 +183,7 @@ static void test_rehearsal_decides(void **state)
     pair_expect_kept(&p);
     pair_end_source(&p);
     p.to.slots[FAKE_REHEARSE].fail = 0;
+    memset(p.from.slots, 0, sizeof(p.from.slots));
     pair_migrate(&p);
     pair_expect_moved(&p);
     assert_true(p.to.slots[FAKE_REHEARSE].calls > 1);

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import xml.etree.ElementTree
 
 import pytest
@@ -15,6 +16,18 @@ SVG = "{http://www.w3.org/2000/svg}"
 def records(machine):
     folder = machine.folder / "journals" / "records"
     return {p.name: json.loads(p.read_text()) for p in folder.glob("*.json")}
+
+
+def proven_records(source, count=2, timeout=20):
+    """Those of a migration that went well, once memory has been compared."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = records(source)
+        verdicts = [r["migration"]["verified"] for r in found.values()]
+        if len(found) == count and verdicts == ["identical"] * count:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(records(source))
 
 
 @pytest.fixture
@@ -32,8 +45,7 @@ def moved(machine):
 def test_both_sides_leave_one_under_the_same_id(moved):
     source, _target = moved
     identity = source.migration()["id"]
-    source.wait_log("memory identical")
-    found = records(source)
+    found = proven_records(source)
     assert set(found) == {f"{identity}-source.json", f"{identity}-destination.json"}
     ours, theirs = found[f"{identity}-source.json"], found[f"{identity}-destination.json"]
     assert (ours["format"], ours["role"], theirs["role"]) == (1, "source", "destination")
@@ -49,7 +61,7 @@ def test_both_sides_leave_one_under_the_same_id(moved):
 
 def test_the_picture_shows_every_round_and_decision(moved, tmp_path):
     source, _target = moved
-    source.wait_log("memory identical")
+    proven_records(source)
     path = next((source.folder / "journals" / "records").glob("*-source.json"))
     subprocess.run([DRAW, path, tmp_path / "out.svg"], check=True)
     root = xml.etree.ElementTree.parse(tmp_path / "out.svg").getroot()

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "migrate/player.h"
 #include "migrate/story.h"
 #include "migrate/thread.h"
 
@@ -179,6 +182,7 @@ static int start_threads(struct godwit_sink *s, struct err *e)
 
 static void fini(struct godwit_sink *s)
 {
+    player_free(s->player);
     sink_clear_gate(s);
     link_fini(&s->link);
     listener_close(&s->listener);
@@ -186,6 +190,29 @@ static void fini(struct godwit_sink *s)
     stats_fini(&s->stats);
     bell_fini(&s->bell);
     free(s);
+}
+
+/* A file's player is a source like any other, at the other end of a socket. */
+static int open_file(struct godwit_sink *s, const struct address *file, struct err *e)
+{
+    struct address a = {.kind = ADDRESS_FD};
+    int fds[2], ret;
+
+    if (s->config.tls)
+        return err_set(e, -EINVAL, STAGE, "a file is not encrypted by TLS: set tls-creds to \"\"");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+        return err_set_errno(e, -errno, STAGE, "a socket");
+    a.fd = fds[0];
+    ret = listener_open(&s->listener, &a, e);
+    if (ret) {
+        close(fds[1]);
+        return ret;
+    }
+    s->listener.address = *file;
+    ret = player_start(file->path, file->offset, fds[1], &s->player, e);
+    if (ret)
+        listener_close(&s->listener);
+    return ret;
 }
 
 int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sink **out,
@@ -201,7 +228,9 @@ int godwit_sink_start(const struct godwit_sink_config *config, struct godwit_sin
     s->config.uri = NULL; /* the listener knows it */
     s->params = config->params;
     ret = address_parse(config->uri, &address, e);
-    if (!ret)
+    if (!ret && address.kind == ADDRESS_FILE)
+        ret = open_file(s, &address, e);
+    else if (!ret)
         ret = listener_open(&s->listener, &address, e);
     if (ret) {
         free(s);

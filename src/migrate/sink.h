@@ -66,6 +66,7 @@ struct sink_gate {
 struct godwit_sink {
     struct godwit_sink_config config;
     struct listener listener;
+    struct player *player; /* file: addresses: who calls; else NULL */
     struct door *door;
     pthread_t thread;
     struct bell bell;

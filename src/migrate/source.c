@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "migrate/scribe.h"
 #include "migrate/story.h"
 #include "migrate/thread.h"
 
@@ -82,11 +85,34 @@ static void fini(struct godwit_source *s)
     dialer_fini(&s->dialer);
     if (s->digest)
         digest_fini(s->digest);
+    scribe_free(s->scribe);
     pthread_mutex_destroy(&s->lock);
     stats_fini(&s->stats);
     pace_fini(&s->pace);
     bell_fini(&s->bell);
     free(s);
+}
+
+/* A file's scribe is a destination like any other, at the other end of a socket. */
+static int open_file(struct godwit_source *s, struct address *a, struct err *e)
+{
+    int fds[2], ret;
+
+    if (s->config.tls)
+        return err_set(e, -EINVAL, STAGE,
+                       "a file is not encrypted by TLS: set tls-creds to \"\", and keep the file "
+                       "where it is safe");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+        return err_set_errno(e, -errno, STAGE, "a socket");
+    ret = scribe_start(a->path, a->offset, fds[1], &s->scribe, e);
+    if (ret) {
+        close(fds[0]);
+        return ret;
+    }
+    a->kind = ADDRESS_FD;
+    a->fd = fds[0];
+    s->params.verify = false; /* a file hashes nothing */
+    return 0;
 }
 
 int godwit_source_start(const struct godwit_source_config *config, struct godwit_source **out,
@@ -101,6 +127,8 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
     s->config = *config;
     s->params = config->params;
     ret = address_parse(config->uri, &address, e);
+    if (!ret && address.kind == ADDRESS_FILE)
+        ret = open_file(s, &address, e);
     if (!ret) /* first: it owns the descriptor of an fd: address */
         ret = dialer_init(&s->dialer, &address, config->tls, config->tls_hostname, e);
     if (!ret)
@@ -109,12 +137,13 @@ int godwit_source_start(const struct godwit_source_config *config, struct godwit
         ret = check_regions(config, &s->total, e);
     if (ret) {
         dialer_fini(&s->dialer);
+        scribe_free(s->scribe);
         free(s);
         return ret;
     }
     memcpy(s->regions, config->regions, config->nregions * sizeof(s->regions[0]));
     s->config.regions = s->regions;
-    address_format(&address, s->uri, sizeof(s->uri));
+    snprintf(s->uri, sizeof(s->uri), "%s", config->uri);
     s->config.uri = s->uri;
     ret = init_parts(s, e);
     if (!ret) {

@@ -35,6 +35,7 @@ struct godwit_source {
     struct godwit_source_config config; /* regions points to `regions` */
     struct godwit_region regions[GODWIT_REGIONS_MAX];
     struct dialer dialer;
+    struct scribe *scribe; /* file: addresses: who is at the other end; else NULL */
     char uri[384]; /* for messages and the journal */
     uint8_t token[GODWIT_TOKEN_SIZE];
     pthread_t thread;

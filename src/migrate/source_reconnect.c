@@ -48,6 +48,8 @@ static void judge_refusal(struct search *h, int code)
     case -ENOENT: /* a UNIX path */
         h->final = ++h->refusals == REFUSALS_ENOUGH;
         break;
+    case -ENOTCONN:        /* the only connection there was */
+    case -EPROTONOSUPPORT: /* TLS */
     case -ENOTSUP:
     case -EINVAL:
     case -EPROTO:

@@ -1,13 +1,19 @@
 #include "transport/address.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#define STAGE   "address"
-#define ALLOWED "allowed are tcp:HOST:PORT, tcp:[IPV6]:PORT, unix:PATH and fd:NUMBER"
+#define STAGE         "address"
+#define UNIX_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
+#define ALLOWED                                                                                    \
+    "allowed are tcp:HOST:PORT, tcp:[IPV6]:PORT, unix:PATH, fd:NUMBER and "                        \
+    "file:PATH"
 
 static int refuse(const char *uri, const char *why, struct err *e)
 {
@@ -73,7 +79,7 @@ static int parse_unix(const char *uri, const char *s, struct address *a, struct 
 
     if (len == 0)
         return refuse(uri, "the path is missing", e);
-    if (len >= sizeof(a->path))
+    if (len >= UNIX_PATH_MAX)
         return refuse(uri, "the path is longer than the 107 bytes a socket can have", e);
     a->kind = ADDRESS_UNIX;
     memcpy(a->path, s, len);
@@ -91,6 +97,29 @@ static int parse_fd(const char *uri, const char *s, struct address *a, struct er
     return 0;
 }
 
+/* A comma begins the offset; a path may hold others before. */
+static int parse_file(const char *uri, const char *s, struct address *a, struct err *e)
+{
+    const char *comma = strrchr(s, ',');
+    size_t len = strlen(s);
+    char *end;
+
+    if (comma && !strncmp(comma, ",offset=", 8) && comma[8] >= '0' && comma[8] <= '9') {
+        len = (size_t)(comma - s);
+        errno = 0;
+        a->offset = strtoull(comma + 8, &end, 0);
+        if (*end || errno || a->offset > INT64_MAX)
+            return refuse(uri, "the offset must be a number of bytes", e);
+    }
+    if (len == 0)
+        return refuse(uri, "the path is missing", e);
+    if (len >= sizeof(a->path))
+        return refuse(uri, "the path is longer than 319 bytes", e);
+    a->kind = ADDRESS_FILE;
+    memcpy(a->path, s, len);
+    return 0;
+}
+
 int address_parse(const char *uri, struct address *a, struct err *e)
 {
     memset(a, 0, sizeof(*a));
@@ -100,7 +129,9 @@ int address_parse(const char *uri, struct address *a, struct err *e)
         return parse_unix(uri, uri + 5, a, e);
     if (!strncmp(uri, "fd:", 3))
         return parse_fd(uri, uri + 3, a, e);
-    return refuse(uri, "it begins with neither tcp: nor unix: nor fd:", e);
+    if (!strncmp(uri, "file:", 5))
+        return parse_file(uri, uri + 5, a, e);
+    return refuse(uri, "it begins with none of tcp:, unix:, fd: and file:", e);
 }
 
 void address_format(const struct address *a, char *out, size_t cap)
@@ -109,6 +140,10 @@ void address_format(const struct address *a, char *out, size_t cap)
 
     if (a->kind == ADDRESS_UNIX)
         snprintf(out, cap, "unix:%s", a->path);
+    else if (a->kind == ADDRESS_FILE && a->offset)
+        snprintf(out, cap, "file:%s,offset=%" PRIu64, a->path, a->offset);
+    else if (a->kind == ADDRESS_FILE)
+        snprintf(out, cap, "file:%s", a->path);
     else if (a->kind == ADDRESS_FD)
         snprintf(out, cap, "fd:%d", a->fd);
     else

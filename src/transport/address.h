@@ -1,8 +1,9 @@
 /*
  * Migration URIs: tcp:HOST:PORT (IPv4, [IPv6], names; port 1-65535, 0 on a listener: any),
- * unix:PATH, and fd:NUMBER, a stream socket that this process has and whose other end is the
- * peer's: the only connection there will be, so that all channels share it (mux.h).  Parsing is
- * pure; connecting and listening live here too, since both need the address.
+ * unix:PATH, fd:NUMBER and file:PATH[,offset=N].  fd: is a stream socket that this process has and
+ * whose other end is the peer's: the only connection there will be, so that all channels share it
+ * (mux.h).  A file is the engine's to open (migrate/tape.h).  Parsing is pure; connecting and
+ * listening live here too, since both need the address.
  */
 #ifndef GODWIT_TRANSPORT_ADDRESS_H
 #define GODWIT_TRANSPORT_ADDRESS_H
@@ -15,13 +16,14 @@
 #include "godwit/tls.h"
 #include "transport/channel.h"
 
-enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_FD };
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_FD, ADDRESS_FILE };
 
 struct address {
     enum address_kind kind;
     char host[256]; /* no brackets; "": any (listener) */
     uint16_t port;
-    char path[108]; /* what sockaddr_un takes, NUL included */
+    char path[320]; /* unix: 107 bytes at most, what sockaddr_un takes */
+    uint64_t offset;
     int fd;
 };
 
@@ -30,9 +32,9 @@ int address_parse(const char *uri, struct address *a, struct err *e);
 /* Back to a URI (for messages and peers); always fits 384 bytes. */
 void address_format(const struct address *a, char *out, size_t cap);
 
-/* Not of an ADDRESS_FD (dial.h).  Connects within timeout_ms (0: for ever), trying every address a
- * name has; *cancel (may be NULL) becoming true ends it with -ECANCELED within 50 ms, while a name
- * is being resolved too. */
+/* Neither of an ADDRESS_FD (dial.h) nor of an ADDRESS_FILE.  Connects within timeout_ms (0: for
+ * ever), trying every address a name has; *cancel (may be NULL) becoming true ends it with
+ * -ECANCELED within 50 ms, while a name is being resolved too. */
 int address_connect(const struct address *a, uint32_t timeout_ms, const atomic_bool *cancel,
                     struct channel **out, struct err *e);
 

@@ -77,5 +77,7 @@ int channel_why(struct channel *c, struct err *e);
 /* A connected stream socket (owned from now on, closed on failure) as a channel that never times
  * out; the transport follows from the socket's family.  NULL: errno. */
 struct channel *channel_from_fd(int fd, const char *peer);
+/* The same of a UNIX socket whose other end relays the bytes: descriptors would be lost. */
+struct channel *channel_from_relay(int fd, const char *peer);
 
 #endif

@@ -90,7 +90,7 @@ static void drop_fd(struct line *l)
 
 static int make_channel(struct mux *m, int fd, struct channel **out, struct err *e)
 {
-    *out = channel_from_fd(fd, m->name);
+    *out = channel_from_relay(fd, m->name);
     return *out ? 0 : err_set_errno(e, -errno, STAGE, "a channel over %s", m->name);
 }
 

@@ -1,4 +1,4 @@
-"""Addresses that are no network's: descriptors and commands."""
+"""Addresses that are no network's: descriptors, commands, files."""
 
 import os
 import shlex
@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from flight import assert_unharmed, launch, move
+from harness import MONITOR
+from harness.machine import MORE_ARGUMENTS
 from harness.qmp import QmpError
 
 # Connects its standard input and output with a unix socket: what nc -U does.
@@ -153,3 +155,64 @@ def test_helper_ends_with_the_monitor(machine):
             return
         subprocess.run(["sleep", "0.01"], check=True)
     raise AssertionError("the helper lives")
+
+
+def save(source, path):
+    source.migrate(f"file:{path}")
+    return source.wait_migration(timeout=60)
+
+
+def test_file(machine, tmp_path):
+    """Saved, and twice taken from the file: by the command line, and by migrate-incoming."""
+    path = tmp_path / "machine"
+    source = launch(machine)
+    answer = save(source, path)
+    assert answer["status"] == "completed", answer
+    assert source.status() == "postmigrate"
+    assert [p.name for p in tmp_path.glob("machine*")] == ["machine"]
+    assert path.stat().st_mode & 0o077 == 0
+    source.quit()
+    target = machine("destination", incoming=f"file:{path}")
+    target.wait_status("running")
+    assert_unharmed(target)
+    answer = save(target, path)  # in place of the older
+    assert answer["status"] == "completed", answer
+    target.quit()
+    last = machine("last", incoming="defer")
+    last.qmp.command("migrate-incoming", {"uri": f"file:{path}"})
+    last.wait_status("running")
+    assert_unharmed(last)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_disk_full(machine, tiny_disk, tmp_path):
+    source = launch(machine)
+    answer = save(source, tiny_disk / "machine")
+    assert answer["status"] == "failed"
+    assert "machine.part': No space left on device" in answer["error-desc"]
+    assert list(tiny_disk.iterdir()) == []
+    assert source.status() == "running"
+    assert_unharmed(source)
+    assert save(source, tmp_path / "machine")["status"] == "completed"
+
+
+def test_file_errors(machine, tmp_path):
+    source = launch(machine)
+    with pytest.raises(QmpError, match="cannot make '/nowhere/x.part': No such file"):
+        source.migrate("file:/nowhere/x")
+    (tmp_path / "odd").write_bytes(b"this is no machine")
+    m = machine("empty", incoming="defer")
+    with pytest.raises(QmpError, match="holds no machine"):
+        m.qmp.command("migrate-incoming", {"uri": f"file:{tmp_path / 'odd'}"})
+    bad = subprocess.run([MONITOR, "-incoming", "file:/nowhere", *MORE_ARGUMENTS],
+                         stderr=subprocess.PIPE, text=True, timeout=20)
+    assert bad.returncode == 1
+    assert "cannot read '/nowhere': No such file" in bad.stderr

@@ -201,7 +201,7 @@ int apply_incoming(struct option_ctx *c, const struct option_value *v, struct er
         if (ret)
             return err_set(e, ret, OPTIONS_STAGE,
                            "-incoming %.160s: not a valid value (allowed: tcp:HOST:PORT, "
-                           "tcp:[IPV6]:PORT, unix:PATH, fd:FD, exec:COMMAND, defer)",
+                           "tcp:[IPV6]:PORT, unix:PATH, fd:FD, exec:COMMAND, file:PATH, defer)",
                            v->text);
         address_format(&a, o->incoming_uri, sizeof(o->incoming_uri));
     }

@@ -255,7 +255,7 @@ static const struct option table[] = {
      .help = "where the first serial port is connected (default: none)"},
     {.name = "qmp", .shape = OPTION_TEXT, .args = "unix:PATH,server,nowait", .apply = apply_qmp,
      .help = "listen for QMP, which is equal to a shell; also tcp:127.0.0.1:PORT,server,nowait"},
-    {.name = "incoming", .shape = OPTION_TEXT, .args = "tcp:HOST:PORT|unix:PATH|fd:FD|exec:COMMAND|defer",
+    {.name = "incoming", .shape = OPTION_TEXT, .args = "tcp:HOST:PORT|unix:PATH|fd:FD|exec:COMMAND|file:PATH|defer",
      .apply = apply_incoming, .help = "wait for a machine that migrates here"},
     {.name = "name", .shape = OPTION_KEYS, .args = "NAME", .keys = name_keys, .apply = apply_name,
      .given = OPTION_NAME, .help = "the machine's name"},

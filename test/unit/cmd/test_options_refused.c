@@ -220,7 +220,7 @@ static void test_incoming(void **state)
         snprintf(line, sizeof(line), "-incoming %s", bad[i]);
         snprintf(text, sizeof(text),
                  "-incoming %s: not a valid value (allowed: tcp:HOST:PORT, tcp:[IPV6]:PORT, "
-                 "unix:PATH, fd:FD, exec:COMMAND, defer)",
+                 "unix:PATH, fd:FD, exec:COMMAND, file:PATH, defer)",
                  bad[i]);
         refused(line, text);
     }

@@ -57,10 +57,15 @@ static void what_is_wrong_is_named(void **state)
     static const struct {
         const char *uri, *says;
     } bad[] = {
-        {"",                              "neither tcp: nor unix:"       },
-        {"192.0.2.7:4446",                "neither tcp: nor unix:"       },
-        {"TCP:h:1",                       "neither tcp: nor unix:"       },
-        {"exec:rm",                       "neither tcp: nor unix:"       },
+        {"",                              "none of tcp:, unix:, fd:"     },
+        {"192.0.2.7:4446",                "none of tcp:, unix:, fd:"     },
+        {"TCP:h:1",                       "none of tcp:, unix:, fd:"     },
+        {"exec:rm",                       "none of tcp:, unix:, fd:"     },
+        {"fd:2",                          "a number from 3"              },
+        {"fd:link",                       "a number from 3"              },
+        {"file:",                         "the path is missing"          },
+        {"file:,offset=1",                "the path is missing"          },
+        {"file:/x,offset=1z",             "a number of bytes"            },
         {"tcp:",                          "port is missing"              },
         {"tcp:host",                      "port is missing"              },
         {"tcp:host:",                     "port must be a number"        },

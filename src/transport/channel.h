@@ -8,6 +8,7 @@
 #ifndef GODWIT_TRANSPORT_CHANNEL_H
 #define GODWIT_TRANSPORT_CHANNEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,7 +47,7 @@ struct channel {
     bool more;                    /* bytes may wait above the descriptor: call ops->readv without
                                      polling, until it says -EAGAIN. The reader's. */
     uint64_t bytes_in, bytes_out; /* only touched by the reader (writer) thread */
-    uint64_t waited_ns;           /* until it was ready; of channels that go one way */
+    atomic_uint_fast64_t waited_ns; /* until it was ready, reader and writer together */
     uint32_t timeout_ms;
     char peer[128]; /* for messages: "tcp:192.0.2.7:4446" */
 };

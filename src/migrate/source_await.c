@@ -166,20 +166,17 @@ static enum source_word heed_word(struct godwit_source *s)
     return end ? word : WORD_NONE;
 }
 
-/* Its part of the blackout, told just before RUNNING: it ended before now, whatever half a round trip
- * is taken for. */
+/* Its part of the blackout, told just before RUNNING. */
 static int hear_times(struct godwit_source *s, const struct link_record *rec, struct err *e)
 {
-    uint64_t most = clock_now_ns() - s->paused_ns, blackout;
     struct native_times t;
     int ret = native_times_decode(rec->body, rec->len, &t, e);
 
     if (ret)
         return ret;
-    blackout = s->own_ns + s->link.rtt_ns / 2 + t.own_ns;
     story_phase(&s->stats, GODWIT_PHASE_RESUME, t.phase_ns[GODWIT_PHASE_RESUME]);
     if (t.own_ns && s->own_ns)
-        story_blackout(&s->stats, blackout < most ? blackout : most);
+        story_blackout(&s->stats, s->own_ns + s->link.rtt_ns / 2 + t.own_ns);
     return 0;
 }
 

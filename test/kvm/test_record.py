@@ -55,7 +55,8 @@ def test_both_sides_leave_one_under_the_same_id(moved):
     assert sum(r["sent-bytes"] for r in m["rounds"]) <= m["ram"]["transferred"]
     assert m["rounds"][0]["sent-bytes"] > 64 << 20
     assert m["rounds"] == sorted(m["rounds"], key=lambda r: r["start-us"])
-    assert 0 < m["blackout-us"] <= m["downtime-us"]
+    # Half a round trip is an estimate; all else was measured.
+    assert 0 < m["blackout-us"] <= m["downtime-us"] + m["rtt-us"]
     assert abs(sum(m["phases"].values()) - m["downtime-us"]) < m["downtime-us"]
 
 

@@ -84,7 +84,8 @@ static void account(struct godwit_sink *s, const struct vigil *v)
         story_phase(&s->stats, (enum godwit_phase)i, t->phase_ns[i]);
     story_phase(&s->stats, GODWIT_PHASE_RESUME, v->running_ns - v->heard_ns);
     if (t->own_ns)
-        story_blackout(&s->stats, t->own_ns + t->rtt_ns / 2 + v->running_ns - v->heard_ns);
+        story_blackout(&s->stats, t->own_ns + t->rtt_ns / 2 + v->running_ns - v->heard_ns,
+                       t->rtt_ns);
 }
 
 /* What the source finds when it looks at its memory once more. false: the link went before it said

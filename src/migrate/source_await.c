@@ -176,7 +176,7 @@ static int hear_times(struct godwit_source *s, const struct link_record *rec, st
         return ret;
     story_phase(&s->stats, GODWIT_PHASE_RESUME, t.phase_ns[GODWIT_PHASE_RESUME]);
     if (t.own_ns && s->own_ns)
-        story_blackout(&s->stats, s->own_ns + s->link.rtt_ns / 2 + t.own_ns);
+        story_blackout(&s->stats, s->own_ns + s->link.rtt_ns / 2 + t.own_ns, s->link.rtt_ns);
     return 0;
 }
 

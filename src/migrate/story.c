@@ -135,10 +135,11 @@ void story_predict(struct stats *st, uint64_t downtime_ns, uint64_t total_ns)
     pthread_mutex_unlock(&st->lock);
 }
 
-void story_blackout(struct stats *st, uint64_t blackout_ns)
+void story_blackout(struct stats *st, uint64_t blackout_ns, uint64_t rtt_ns)
 {
     pthread_mutex_lock(&st->lock);
     st->s.blackout_ns = blackout_ns;
+    st->record->rtt_ns = rtt_ns;
     pthread_mutex_unlock(&st->lock);
 }
 

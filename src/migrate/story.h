@@ -23,7 +23,7 @@ void story_phase(struct stats *st, enum godwit_phase phase, uint64_t ns);
 /* What is known of them. */
 void story_phases(struct stats *st, uint64_t out[GODWIT_PHASE_COUNT]);
 void story_predict(struct stats *st, uint64_t downtime_ns, uint64_t total_ns);
-void story_blackout(struct stats *st, uint64_t blackout_ns);
+void story_blackout(struct stats *st, uint64_t blackout_ns, uint64_t rtt_ns);
 void story_id(struct stats *st, const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer,
               bool is_source);
 void story_reconnected(struct stats *st);

@@ -57,7 +57,8 @@ def test_both_sides_leave_one_under_the_same_id(moved):
     assert m["rounds"] == sorted(m["rounds"], key=lambda r: r["start-us"])
     # Half a round trip is an estimate; all else was measured.
     assert 0 < m["blackout-us"] <= m["downtime-us"] + m["rtt-us"]
-    assert abs(sum(m["phases"].values()) - m["downtime-us"]) < m["downtime-us"]
+    assert all(0 <= us <= m["downtime-us"] + m["rtt-us"] for us in m["phases"].values())
+    assert sum(m["phases"].values()) >= m["blackout-us"] / 2
 
 
 def test_the_picture_shows_every_round_and_decision(moved, tmp_path):

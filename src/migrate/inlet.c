@@ -41,6 +41,21 @@ int inlet_take(struct inlet *in, void *buf, size_t len, struct err *e)
     return ret;
 }
 
+/*
+ * Between records a lane is silent for as long as it likes, the control channel watches the link.
+ * But who has begun a record goes on with it: where nothing comes, a length was damaged on the way,
+ * and both sides would wait for each other for ever.
+ */
+static void distrust(struct inlet *in)
+{
+    in->channel->timeout_ms = in->patience_ms; /* for this thread alone, the socket needs not know */
+}
+
+void inlet_trust(struct inlet *in)
+{
+    in->channel->timeout_ms = 0;
+}
+
 static void add_change(struct inlet *in, uint64_t change)
 {
     if (change)
@@ -122,6 +137,7 @@ static int place_runs(struct inlet *in, uint32_t region, uint32_t nruns, struct 
 {
     int ret;
 
+    inlet_trust(in);
     place_expect(in->place, region, in->runs, nruns);
     ret = read_runs(in, region, nruns, e);
     if (!ret)
@@ -182,8 +198,10 @@ static int hear_small(struct inlet *in, const struct record_header *h, struct na
     size_t padded = (size_t)record_padded(h->length), len;
     int ret = inlet_take(in, in->small, padded, e);
 
-    if (ret || (!native_type_known(h->type) && (h->flags & RECORD_OPTIONAL)))
+    if (ret)
         return ret;
+    if (!native_type_known(h->type) && (h->flags & RECORD_OPTIONAL))
+        return record_check_unknown(h, in->small, e);
     if (h->type != NATIVE_MARK && h->type != NATIVE_VIEW)
         return err_set(e, -EPROTO, STAGE, "a record of type 0x%x (%s) does not belong on a lane",
                        h->type, native_type_name(h->type));
@@ -200,11 +218,13 @@ int inlet_hear(struct inlet *in, struct native_mark *mark, struct err *e)
     struct record_header h;
     int ret;
 
+    inlet_trust(in);
     ret = inlet_take(in, head, sizeof(head), e);
     if (!ret)
         ret = record_header_decode(head, NATIVE_PAGES_LENGTH_MAX, &h, e);
     if (ret)
         return ret;
+    distrust(in);
     if (h.type == NATIVE_PAGES || h.type == NATIVE_SEEN)
         return hear_pages(in, &h, e);
     if (h.type == NATIVE_PACKED)

@@ -26,6 +26,7 @@ struct inlet {
     struct place *place;
     struct stats *stats;
     struct channel *channel;
+    uint32_t patience_ms;       /* with the rest of a record's head; 0: for ever */
     bool seen;                  /* the record being placed: data is taken from a file, not read */
     uint64_t sequence;          /* of the last MARK */
     uint64_t records;           /* page records placed since all lanes have passed a MARK */
@@ -62,6 +63,8 @@ int inlet_look(struct inlet *in, uint32_t region, int niov, struct err *e);
 /* ---- what both kinds of pages need ---- */
 
 int inlet_take(struct inlet *in, void *buf, size_t len, struct err *e);
+/* The record's length is known to be right: its pages may take their time. */
+void inlet_trust(struct inlet *in);
 int inlet_check_region(const struct inlet *in, uint32_t region, struct err *e);
 /* All of a record's pages are in their places: zeros too, after this. `change`: in the digest. */
 void inlet_placed(struct inlet *in, uint32_t region, uint32_t nruns, uint64_t change);

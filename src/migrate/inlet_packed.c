@@ -183,6 +183,7 @@ int inlet_hear_packed(struct inlet *in, const struct record_header *h, struct er
     int ret;
 
     ret = hear_head(in, h, &p, &pages, e);
+    inlet_trust(in);
     if (!ret)
         ret = hear_bytes(in, h, p.packed, e);
     if (ret)

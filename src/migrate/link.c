@@ -266,7 +266,7 @@ static int take_record(struct link *l, struct link_record *rec, struct err *e)
     rec->body = l->body.data;
     if (!native_type_known(rec->type)) {
         if (l->header.flags & RECORD_OPTIONAL)
-            return 0;
+            return record_check_unknown(&l->header, l->body.data, e);
         return err_set(e, -EPROTO, STAGE, "unknown record type 0x%x from %s", rec->type,
                        l->channel->peer);
     }

@@ -168,6 +168,7 @@ int receiver_new(const struct receiver_config *config, struct channel **channels
     for (uint32_t i = 0; i < config->lanes; i++) {
         r->gates[i].receiver = r;
         inlet_init(&r->gates[i].inlet, i, &r->place, config->stats);
+        r->gates[i].inlet.patience_ms = config->link_timeout_ms;
         inlet_attach(&r->gates[i].inlet, channels[i]);
     }
     ret = place_init(&r->place, e);

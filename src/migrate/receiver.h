@@ -29,6 +29,7 @@ struct receiver_config {
     struct digest *digest; /* NULL: no hashing */
     void (*dense)(void *opaque, uint32_t region, uint64_t first, uint64_t n); /* or NULL */
     void *opaque;
+    uint32_t link_timeout_ms; /* for the rest of a record that has begun to come; 0: for ever */
     const struct bell *bell; /* rung at every barrier passed and at the first error */
 };
 

@@ -24,7 +24,10 @@ static int start_receiver(struct godwit_sink *s, struct channel **channels, stru
                                      .dense = s->config.ops->dense,
                                      .opaque = s->config.opaque,
                                      .bell = &s->bell};
+    struct godwit_params p;
 
+    sink_params(s, &p);
+    config.link_timeout_ms = p.link_timeout_ms;
     return receiver_new(&config, channels, &s->receiver, e);
 }
 

@@ -34,5 +34,8 @@ int record_append(struct buf *out, uint32_t type, uint32_t flags, const void *bo
 /* Checks the CRC of a record whose padded body was read; gives the body's length without it. */
 int record_check(const struct record_header *h, const uint8_t *body, size_t *body_len,
                  struct err *e);
+/* The same for a record that is about to be skipped, being optional and of no known type: it may be
+ * one of a known type whose header was damaged.  Without RECORD_CRC there is nothing to check. */
+int record_check_unknown(const struct record_header *h, const uint8_t *body, struct err *e);
 
 #endif

@@ -126,6 +126,25 @@ static void a_record_without_checksum_is_not_checked_as_good(void **state)
     assert_int_equal(record_check(&h, body, &got, NULL), -EPROTO);
 }
 
+/* What is skipped may be a record of a known type whose type was damaged. */
+static void a_damaged_record_is_not_skipped(void **state)
+{
+    const uint8_t *body;
+    struct record_header h;
+    struct buf b;
+
+    buf_init(&b, 0);
+    assert_int_equal(record_append(&b, 0x1234, RECORD_OPTIONAL, "hello", 5), 0);
+    body = b.data + RECORD_HEADER_SIZE;
+    assert_int_equal(record_header_decode(b.data, MAX, &h, NULL), 0);
+    assert_int_equal(record_check_unknown(&h, body, NULL), 0);
+    h.type ^= 1;
+    assert_int_equal(record_check_unknown(&h, body, NULL), -EBADMSG);
+    h.flags &= ~RECORD_CRC; /* of another kind: it has its own */
+    assert_int_equal(record_check_unknown(&h, body, NULL), 0);
+    buf_fini(&b);
+}
+
 static void a_full_buffer_gets_no_half_record(void **state)
 {
     struct buf b;
@@ -147,6 +166,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(hostile_headers_are_refused),
         cmocka_unit_test(a_record_without_checksum_is_not_checked_as_good),
+        cmocka_unit_test(a_damaged_record_is_not_skipped),
         cmocka_unit_test(a_full_buffer_gets_no_half_record),
     };
 

@@ -228,6 +228,15 @@ void guest_mem_dirty_fetch(struct guest_mem *m, uint64_t *bitmap)
     }
 }
 
+void guest_mem_dirty_forget(struct guest_mem *m)
+{
+    size_t words = BITMAP_WORDS(page_count(m));
+
+    for (size_t i = 0; i < words; i++)
+        if (__atomic_load_n(&m->dirty[i], __ATOMIC_RELAXED))
+            __atomic_exchange_n(&m->dirty[i], 0, __ATOMIC_ACQ_REL);
+}
+
 /* hugetlbfs cannot seek data; but its pages are never swapped out, so those that were ever touched
  * are those in our page tables.  true: `offset` is in one; *end: up to where that holds, one look
  * further at most. */
@@ -246,7 +255,7 @@ static bool in_core(const struct guest_mem *m, uint64_t offset, uint64_t *end)
     return core[0] & 1;
 }
 
-static int next_in_core(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
+static void next_in_core(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
 {
     uint64_t at = offset / GUEST_PAGE_SIZE * GUEST_PAGE_SIZE, next;
 
@@ -256,31 +265,73 @@ static int next_in_core(const struct guest_mem *m, uint64_t offset, uint64_t *st
     while (at < m->size && in_core(m, at, &next))
         at = next;
     *end = at;
-    return 0;
 }
 
-int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
+static void next_in_file(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
 {
-    off_t data, hole;
+    off_t data = lseek(m->fd, (off_t)offset, SEEK_DATA), hole;
 
-    *start = *end = m->size;
-    if (offset >= m->size)
-        return 0;
-    if (m->hugetlb)
-        return next_in_core(m, offset, start, end);
-    data = lseek(m->fd, (off_t)offset, SEEK_DATA);
     if (data < 0) {
         if (errno != ENXIO)
             *start = offset; /* a filesystem that cannot say: all of it counts */
-        return 0;
+        return;
     }
     if ((uint64_t)data >= m->size)
-        return 0;
+        return;
     *start = (uint64_t)data;
     hole = lseek(m->fd, data, SEEK_HOLE);
     if (hole > data && (uint64_t)hole < m->size)
         *end = (uint64_t)hole;
+}
+
+/* The end of a range is found by walking over its pages, and it is asked for again for every piece
+ * of it: so the last one found is remembered.  What was touched stays so. */
+static bool is_known(const struct guest_mem *m, uint64_t offset, uint64_t *end)
+{
+    uint64_t known = atomic_load_explicit(&m->known_data, memory_order_relaxed);
+    uint64_t page = offset / GUEST_PAGE_SIZE, last = known & UINT32_MAX;
+
+    if (page < known >> 32 || page >= last)
+        return false;
+    *end = last * GUEST_PAGE_SIZE;
+    return true;
+}
+
+static void remember(struct guest_mem *m, uint64_t start, uint64_t end)
+{
+    uint64_t first = start / GUEST_PAGE_SIZE, last = end / GUEST_PAGE_SIZE;
+
+    if (first < last && last <= UINT32_MAX)
+        atomic_store_explicit(&m->known_data, first << 32 | last, memory_order_relaxed);
+}
+
+int guest_mem_next_data(struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end)
+{
+    *start = *end = m->size;
+    if (offset >= m->size)
+        return 0;
+    if (is_known(m, offset, end)) {
+        *start = offset;
+        return 0;
+    }
+    if (m->hugetlb)
+        next_in_core(m, offset, start, end);
+    else
+        next_in_file(m, offset, start, end);
+    remember(m, *start, *end);
     return 0;
+}
+
+bool guest_mem_touched(const struct guest_mem *m, uint64_t offset)
+{
+    uint64_t page = offset / GUEST_PAGE_SIZE * GUEST_PAGE_SIZE;
+    unsigned char core = 1;
+    off_t data;
+
+    if (m->hugetlb)
+        return mincore(m->host + page, GUEST_PAGE_SIZE, &core) < 0 || (core & 1);
+    data = lseek(m->fd, (off_t)page, SEEK_DATA);
+    return data < 0 ? errno != ENXIO : (uint64_t)data < page + GUEST_PAGE_SIZE;
 }
 
 void guest_mem_dense(const struct guest_mem *m, uint64_t first, uint64_t n)
@@ -312,6 +363,7 @@ void guest_mem_discard(struct guest_mem *m)
     if (fallocate(m->fd, mode, 0, (off_t)m->mapped) < 0 &&
         madvise(m->host, m->mapped, MADV_REMOVE) < 0)
         memset(m->host, 0, m->size);
+    atomic_store(&m->known_data, 0);
     m->preallocated = false;
 }
 

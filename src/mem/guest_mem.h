@@ -11,6 +11,7 @@
 #ifndef GODWIT_MEM_GUEST_MEM_H
 #define GODWIT_MEM_GUEST_MEM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,7 @@ struct guest_mem {
     bool hugetlb;    /* all of it is, from a fixed pool */
     uint8_t *dense;  /* arriving: the file mapped again, with 2 MiB pages; else NULL */
     bool preallocated;
+    _Atomic uint64_t known_data; /* pages that were touched: first << 32 | end; 0: none known */
     char backing[64]; /* "tmpfs huge", "memfd", "file /dev/hugepages" for the log */
 };
 
@@ -65,9 +67,13 @@ int guest_mem_write(struct guest_mem *m, uint64_t gpa, const void *data, size_t 
 
 /* Moves the monitor's dirty bits into bitmap (or'ed) and clears them here, word by word, atomic. */
 void guest_mem_dirty_fetch(struct guest_mem *m, uint64_t *bitmap);
+/* Clears them: all pages are going to be read after this. */
+void guest_mem_dirty_forget(struct guest_mem *m);
 /* Next range of the file that was ever touched at or after offset (SEEK_DATA): *start == size when
- * none.  -errno never loses data: on doubt the rest counts as touched. */
-int guest_mem_next_data(const struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end);
+ * none.  More may follow at *end.  -errno never loses data: on doubt the rest counts as touched. */
+int guest_mem_next_data(struct guest_mem *m, uint64_t offset, uint64_t *start, uint64_t *end);
+/* Whether the page at offset (< size) was ever touched; on doubt it was.  Always quick. */
+bool guest_mem_touched(const struct guest_mem *m, uint64_t offset);
 /* For a machine that arrives: pages [first, first + n) of the file are about to be written, most of
  * them, so 2 MiB pages are taken for the whole blocks among them that have none yet.  Elsewhere a
  * write takes 4 KiB, and a machine that used little of its RAM stays small. */

@@ -48,10 +48,9 @@ void samples_fini(struct samples *s)
 /* To read what was never touched would take memory for it; its hash is that of zeros. */
 static uint64_t hash_of(const struct samples *s, uint32_t i)
 {
-    uint64_t at = (uint64_t)s->pages[i] * GUEST_PAGE_SIZE, start, end;
+    uint64_t at = (uint64_t)s->pages[i] * GUEST_PAGE_SIZE;
 
-    guest_mem_next_data(s->mem, at, &start, &end);
-    return start == at ? digest_hash(s->mem->host + at) : 0;
+    return guest_mem_touched(s->mem, at) ? digest_hash(s->mem->host + at) : 0;
 }
 
 static uint32_t step_end(const struct samples *s)

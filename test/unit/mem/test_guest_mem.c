@@ -121,6 +121,21 @@ static void writes_are_marked(void **state)
     guest_mem_free(m);
 }
 
+static void marks_can_be_forgotten(void **state)
+{
+    struct guest_mem *m = make(&split);
+    uint64_t got[64] = {0};
+    uint8_t byte = 1;
+
+    assert_int_equal(guest_mem_write(m, 4096, &byte, 1), 0);
+    guest_mem_dirty_forget(m);
+    assert_int_equal(guest_mem_write(m, 8192, &byte, 1), 0);
+    guest_mem_dirty_fetch(m, got);
+    assert_int_equal(bitmap_count(got, 4096), 1);
+    assert_true(bitmap_test(got, 2));
+    guest_mem_free(m);
+}
+
 static void untouched_memory_is_told_apart(void **state)
 {
     struct guest_mem *m = make(&split);
@@ -140,6 +155,30 @@ static void untouched_memory_is_told_apart(void **state)
     guest_mem_free(m);
 }
 
+/* What was found is remembered; what is touched later is found all the same. */
+static void touched_memory_grows(void **state)
+{
+    struct guest_mem *m = make(&split);
+    uint64_t start, end, first_end;
+
+    assert_false(guest_mem_touched(m, 2 * MIB));
+    memset(guest_mem_ptr(m, 2 * MIB, 8192), 1, 8192);
+    assert_int_equal(guest_mem_next_data(m, 0, &start, &first_end), 0);
+    assert_int_equal(start, 2 * MIB);
+    assert_int_equal(guest_mem_next_data(m, 2 * MIB + 4096, &start, &end), 0);
+    assert_int_equal(start, 2 * MIB + 4096);
+    assert_int_equal(end, first_end);
+    memset(guest_mem_ptr(m, first_end, 1), 1, 1);
+    memset(guest_mem_ptr(m, MIB, 1), 1, 1);
+    assert_int_equal(guest_mem_next_data(m, first_end, &start, &end), 0);
+    assert_int_equal(start, first_end);
+    assert_true(end > first_end);
+    assert_int_equal(guest_mem_next_data(m, 0, &start, &end), 0);
+    assert_true(start <= MIB);
+    assert_true(guest_mem_touched(m, 2 * MIB + 4096 + 17));
+    guest_mem_free(m);
+}
+
 static void discard_gives_zeros_back(void **state)
 {
     struct guest_mem *m = make(&split);
@@ -147,6 +186,8 @@ static void discard_gives_zeros_back(void **state)
     struct stat st;
 
     memset(guest_mem_ptr(m, 0, 4 * MIB), 0xaa, 4 * MIB);
+    guest_mem_next_data(m, 0, &start, &end);
+    assert_int_equal(start, 0);
     guest_mem_discard(m);
     assert_int_equal(*(uint8_t *)guest_mem_ptr(m, 12345, 1), 0);
     guest_mem_discard(m);
@@ -315,7 +356,9 @@ int main(void)
         cmocka_unit_test(refuses_what_is_not_ram),
         cmocka_unit_test(refuses_bad_sizes),
         cmocka_unit_test(writes_are_marked),
+        cmocka_unit_test(marks_can_be_forgotten),
         cmocka_unit_test(untouched_memory_is_told_apart),
+        cmocka_unit_test(touched_memory_grows),
         cmocka_unit_test(discard_gives_zeros_back),
         cmocka_unit_test(prealloc_takes_it_now),
         cmocka_unit_test(a_sparse_machine_may_exceed_the_host),

@@ -20,6 +20,7 @@
 struct spawner {
     int fd;
     pid_t pid;
+    unsigned owed; /* answers that have not been heard yet: they come in order */
 };
 
 /* ---- the helper ----------------------------------------------------------------------------- */
@@ -33,6 +34,7 @@ static void become(int fd, const char *command)
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGCHLD, SIG_DFL);
+    signal(SIGTERM, SIG_DFL); /* who is at the terminal cannot end it, an administrator can */
     if (dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0)
         execv("/bin/sh", argv);
     _exit(127);
@@ -169,6 +171,23 @@ static int hear(int from, int *fd)
     return rc;
 }
 
+/* The answer to the last command, after those that came too late for theirs. */
+static int hear_last(struct spawner *s, int *fd)
+{
+    int rc;
+
+    for (;;) {
+        *fd = -1;
+        rc = hear(s->fd, fd);
+        if (rc == -ETIMEDOUT)
+            return rc;
+        if (--s->owed == 0 || rc == -EPIPE)
+            return rc;
+        if (*fd >= 0)
+            close(*fd); /* that command learns that nobody is there */
+    }
+}
+
 int spawner_run(struct spawner *s, const char *command, int *fd, struct err *e)
 {
     size_t len = strlen(command);
@@ -176,7 +195,10 @@ int spawner_run(struct spawner *s, const char *command, int *fd, struct err *e)
 
     if (len == 0 || len > COMMAND_MAX)
         return err_set(e, -EINVAL, STAGE, "exec: needs a command of 1 to %d bytes", COMMAND_MAX);
-    rc = send(s->fd, command, len, MSG_NOSIGNAL) == (ssize_t)len ? hear(s->fd, fd) : -errno;
+    if (send(s->fd, command, len, MSG_NOSIGNAL) != (ssize_t)len)
+        return err_set_errno(e, -errno, STAGE, "starting '%.100s'", command);
+    s->owed++;
+    rc = hear_last(s, fd);
     return rc == 0 ? 0 : err_set_errno(e, rc, STAGE, "starting '%.100s'", command);
 }
 

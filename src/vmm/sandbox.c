@@ -47,7 +47,7 @@ static const int calls_main[] = {
     SCMP_SYS(munlock),       SCMP_SYS(newfstatat),    SCMP_SYS(open),
     SCMP_SYS(openat),        SCMP_SYS(pipe2),         SCMP_SYS(prctl),
     SCMP_SYS(preadv),        SCMP_SYS(prlimit64),     SCMP_SYS(pselect6),
-    SCMP_SYS(pwritev),       SCMP_SYS(readlink),      SCMP_SYS(readlinkat), SCMP_SYS(rename),
+    SCMP_SYS(pwritev),       SCMP_SYS(readlink),      SCMP_SYS(readlinkat),
     SCMP_SYS(rename),        SCMP_SYS(recvfrom),      SCMP_SYS(recvmmsg),      SCMP_SYS(recvmsg),
     SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_setaffinity),
     SCMP_SYS(seccomp),       SCMP_SYS(sendmmsg),      SCMP_SYS(sendmsg),

@@ -46,7 +46,7 @@ void story_decide(struct stats *st, const char *what, const char *why, ...)
     pthread_mutex_unlock(&st->lock);
     if (!news)
         return;
-    log_info("migrate", "decision: %s: %s", what, text);
+    log_info("migrate", "%s: decision: %s: %s", st->s.id, what, text);
     stats_tell(st, GODWIT_EVENT_DECISION);
 }
 

@@ -264,7 +264,7 @@ struct godwit_tls; /* who we are and whom we trust: godwit/tls.h */
 /*
  * All on the "migrate" thread unless said otherwise; `e` is never NULL.  Call order:
  *   manifest, dirty_start, (dirty_sync, dirty_clear ..)*, [journal INTENT], stop, save_state,
- *   dirty_sync, commit | resume, ..., dirty_stop, released, finish (the last two after commit only).
+ *   dirty_sync, commit | resume, ..., released, dirty_stop, finish (released, finish: after commit).
  * A few quick rounds may lie between INTENT and stop.  The last pages are not cleared.  next_data,
  * reclaim, journal, released and event may be NULL.
  */

@@ -70,12 +70,13 @@ static void complete(struct godwit_source *s)
 
     atomic_store(&s->stats.remaining, 0);
     journal(s, GODWIT_JOURNAL_COMPLETED);
-    stop_tracking(s);
+    source_drop_lanes(s);
     if (s->config.ops->released)
         s->config.ops->released(s->config.opaque);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
     told = source_verify(s);
+    stop_tracking(s);
     s->config.ops->finish(s->config.opaque);
     if (told)
         link_farewell(&s->link, FAREWELL_MS);

@@ -55,6 +55,7 @@ static int outgoing_dirty_start(void *opaque, struct err *e)
     uint64_t unused[X86_VCPUS_MAX];
     int rc = hv_dirty_start(o->vm->hv, e);
 
+    guest_mem_dirty_forget(o->mem); /* all that devices wrote since power-on */
     o->dirtied.pages = o->dirtied_pages;
     o->dirtied.ns = 0;
     if (rc == 0)
@@ -280,18 +281,21 @@ static void outgoing_released(void *opaque)
     struct outgoing *o = opaque;
 
     outgoing_on_loop(o, outgoing_released_on_loop, NULL);
-    vm_free_but_memory(o->vm);
-    o->vm = NULL;
+    vm_free_devices(o->vm);
     outgoing_on_loop(o, outgoing_close_on_loop, NULL);
+    o->released = true;
 }
 
-/* The RAM is freed here, on the engine's thread: gigabytes take longer than QMP may wait. */
+/* What takes KVM ten milliseconds to take down, and the RAM, are freed here, on the engine's thread:
+ * gigabytes take longer than QMP may wait. */
 static void outgoing_finish(void *opaque)
 {
     struct outgoing *o = opaque;
 
-    if (o->vm)
+    if (!o->released)
         outgoing_released(o);
+    vm_free_but_memory(o->vm);
+    o->vm = NULL;
     guest_mem_free(o->mem);
     o->mem = NULL;
 }

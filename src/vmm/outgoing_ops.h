@@ -16,7 +16,8 @@ struct tls_object;
 
 struct outgoing {
     struct monitor *m;
-    struct vm *vm;         /* the machine that moves; valid until released */
+    struct vm *vm;         /* the machine that moves; valid until finish, but for its devices: */
+    bool released;         /* they are gone, and the monitor knows of no machine any more */
     struct guest_mem *mem; /* its RAM, until finish */
     struct godwit_source *source;
     struct tls_object *tls; /* held; NULL: in the clear */

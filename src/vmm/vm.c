@@ -192,13 +192,18 @@ static void vm_free_board(void *opaque)
     vm->board = NULL;
 }
 
+void vm_free_devices(struct vm *vm)
+{
+    if (vm->board)
+        loop_call(vm->loop, vm_free_board, vm);
+}
+
 struct guest_mem *vm_free_but_memory(struct vm *vm)
 {
     struct guest_mem *mem;
 
     vm_stop_threads(vm);
-    if (vm->board)
-        loop_call(vm->loop, vm_free_board, vm);
+    vm_free_devices(vm);
     for (uint32_t i = 0; i < vm->nvcpus; i++)
         vcpu_free(vm->vcpus[i]);
     free(vm->vcpus);

@@ -83,6 +83,8 @@ struct vm_params {
 int vm_new(const struct vm_params *p, struct vm **out, struct err *e);
 /* Ends the vCPU threads and frees everything. NULL is fine. Main loop only; frees the RAM too. */
 void vm_free(struct vm *vm);
+/* The devices of a machine that will not run again, first: what they hold is needed elsewhere. */
+void vm_free_devices(struct vm *vm);
 /* As vm_free, but hands the RAM out for a slow free elsewhere (guest_mem_free). */
 struct guest_mem *vm_free_but_memory(struct vm *vm);
 

@@ -31,6 +31,8 @@ int sink_wait_once(struct godwit_sink *s, uint64_t deadline_ns, struct link_reco
         ret = native_word_decode(rec->body, rec->len, &w, e);
         return ret ? ret : err_set(e, -ECANCELED, STAGE, "called off by the source: %s", w.text);
     }
+    if (rec->type == NATIVE_QUERY)
+        return 0; /* there is nothing to say yet */
     *why = SINK_FAIL;
     return 1;
 }

@@ -452,7 +452,8 @@ static void chatter_begin(struct chatterbox *x, struct pair *p, enum chatter kin
     hear_hello(x->lane, w.token);
     make_noise(x, kind, w.token);
     buf_init(&b, 0);
-    assert_int_equal(native_ping_encode(&b, NATIVE_PASSED, UINT64_MAX), 0); /* all rounds are over */
+    assert_int_equal(native_ping_encode(&b, NATIVE_PASSED, UINT64_MAX),
+                     0); /* all rounds are over */
     assert_int_equal(post(x->control, &b), 0);
     say_welcome(x->lane);
     assert_int_equal(pthread_create(&x->thread, NULL, chatter_main, x), 0);
@@ -523,14 +524,43 @@ static void test_chatter_for_ready(void **state)
     }
 }
 
+/* ---- a source that died --------------------------------------------------------------------- */
+
+/* Its process is started anew and asks: the machine that was still arriving is called off, with an
+ * answer that lets it start. */
+static void test_asked_while_arriving(void **state)
+{
+    enum godwit_answer answer = GODWIT_ANSWER_UNKNOWN;
+    struct err e = ERR_INIT;
+    struct villain v;
+    struct pair p;
+
+    setup(&p);
+    villain_arrive(&v, &p, 2);
+    villain_leave(&v);
+    if (godwit_ask(p.uri, token, NULL, NULL, 5000, &answer, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(answer, GODWIT_ANSWER_NEVER_RAN);
+    wait_until(!p.to.built);
+    assert_int_equal(p.to.discards, 1);
+    pair_migrate(&p);
+    pair_expect_moved(&p);
+    pair_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_state_before_the_last_mark), cmocka_unit_test(test_state_of_no_mark),
-        cmocka_unit_test(test_state_of_an_earlier_mark),   cmocka_unit_test(test_one_lane_goes_on),
-        cmocka_unit_test(test_pages_after_the_state),      cmocka_unit_test(test_chatter_for_ready),
-        cmocka_unit_test(test_deadline_in_noise),          cmocka_unit_test(test_rehearsals),
+        cmocka_unit_test(test_state_before_the_last_mark),
+        cmocka_unit_test(test_state_of_no_mark),
+        cmocka_unit_test(test_state_of_an_earlier_mark),
+        cmocka_unit_test(test_one_lane_goes_on),
+        cmocka_unit_test(test_pages_after_the_state),
+        cmocka_unit_test(test_chatter_for_ready),
+        cmocka_unit_test(test_deadline_in_noise),
+        cmocka_unit_test(test_rehearsals),
         cmocka_unit_test(test_rehearsal_is_refused),
+        cmocka_unit_test(test_asked_while_arriving),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

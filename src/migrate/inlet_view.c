@@ -12,6 +12,8 @@ int inlet_hear_view(struct inlet *in, const uint8_t *body, size_t len, struct er
     struct buf b;
     int ret;
 
+    if (in->index != 0) /* one thread takes them: nothing is taken twice */
+        return err_set(e, -EPROTO, STAGE, "lane %u offers files, which lane 0 may", in->index);
     ret = native_view_decode(body, len, &offer, e);
     if (!ret)
         ret = view_take(&p->view, in->channel, &offer, p->regions, p->nregions, &answer, e);

@@ -50,11 +50,25 @@ static int hear_answer(struct godwit_source *s, struct channel *c, uint64_t dead
     return ret;
 }
 
+/* Bit per region that was offered and that the answer names; *ok: it names no other. */
+static uint64_t seen_of(const struct native_view *offer, const struct native_view *answer, bool *ok)
+{
+    uint64_t offered = 0, seen = 0;
+
+    for (uint32_t i = 0; i < offer->n; i++)
+        offered |= 1ULL << offer->files[i].region;
+    for (uint32_t i = 0; i < answer->n; i++)
+        seen |= 1ULL << answer->files[i].region;
+    *ok = !(seen & ~offered);
+    return seen;
+}
+
 int source_offer_view(struct godwit_source *s, struct channel *c, uint64_t deadline_ns,
                       uint64_t *seen, struct err *e)
 {
     struct native_view offer, answer;
     int fds[NATIVE_VIEW_MAX], ret;
+    bool ok;
 
     *seen = 0;
     view_offer(s->regions, s->config.nregions, &offer, fds);
@@ -65,8 +79,9 @@ int source_offer_view(struct godwit_source *s, struct channel *c, uint64_t deadl
         ret = hear_answer(s, c, deadline_ns, &answer, e);
     if (ret)
         return ret;
-    for (uint32_t i = 0; i < answer.n; i++)
-        *seen |= 1ULL << answer.files[i].region;
+    *seen = seen_of(&offer, &answer, &ok);
+    if (!ok)
+        return err_set(e, -EPROTO, STAGE, "the destination takes a file that was not offered");
     if (*seen)
         story_decide(&s->stats, "view",
                      "both sides are on this host: the destination reads memory where it is");

@@ -137,8 +137,8 @@ int source_wait_ready(struct godwit_source *s, uint64_t deadline_ns, struct err 
         if (ret == -ETIME)
             return err_set(e, -ETIMEDOUT, "link", "%s",
                            sent ? "no READY came" : "it takes the pages too slowly");
-        if (ret > 0 && rec.type == NATIVE_READY && !ready)
-            ready = true;
+        if (ret > 0 && rec.type == NATIVE_READY && !ready && (sent || !s->digest))
+            ready = true; /* it cannot have compared what it was not told */
         else if (ret > 0 && rec.type == NATIVE_DIFFERS && sent && s->digest)
             return source_find_difference(s, deadline_ns, e);
         else if (ret > 0)

@@ -131,6 +131,7 @@ static void map_memory(void)
     job.memory = mmap(NULL, b.size, PROT_READ | PROT_WRITE, MAP_SHARED, b.fd, 0);
     if (job.memory == MAP_FAILED)
         die("mmap");
+    madvise(job.memory, b.size, MADV_HUGEPAGE); /* as guests do */
 }
 
 static void fill_memory(void)

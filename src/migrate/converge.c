@@ -14,6 +14,9 @@
 /* Rounds of at most this measure the overhead. */
 #define TINY (64ULL << 10)
 
+/* A round says something of sets that are larger by so much. */
+#define RECENT_STRETCH 2.0
+
 #define SCATTER_MAX 8.0
 #define ERROR_START 0.05
 #define ERROR_MIN   0.02
@@ -62,12 +65,40 @@ static double overhead_ns(const struct converge *c)
     return c->overhead_ns > (double)c->rtt_ns ? c->overhead_ns : (double)c->rtt_ns;
 }
 
-/* Without the overhead. */
-static double pages_ns(const struct converge *c, uint64_t bytes, uint64_t bandwidth)
+/*
+ * What so much took at worst of late, to judge by rounds of about that size: a link that stood
+ * still for a while as a large set passed has a bandwidth that small ones, all that there may be
+ * from then on, would never correct. *known: there were enough of them.
+ */
+static double recent_ns(const struct converge *c, uint64_t bytes, bool *known)
+{
+    double worst = 0;
+
+    *known = c->nrecent >= CONVERGE_RECENT;
+    for (unsigned i = 0; *known && i < CONVERGE_RECENT; i++) {
+        double times = (double)bytes / c->recent[i].bytes;
+        double ns = c->recent[i].net_ns * (times > 1 ? times : 1);
+
+        *known = times <= RECENT_STRETCH;
+        worst = ns > worst ? ns : worst;
+    }
+    return worst;
+}
+
+static double linear_ns(const struct converge *c, uint64_t bytes, uint64_t bandwidth)
 {
     uint64_t head = bytes < SAMPLE_MIN ? bytes : SAMPLE_MIN;
 
     return c->scatter * share_ns(head, bandwidth) + share_ns(bytes - head, bandwidth);
+}
+
+/* Without the overhead. */
+static double pages_ns(const struct converge *c, uint64_t bytes, uint64_t bandwidth)
+{
+    bool known;
+    double recent = recent_ns(c, bytes, &known), linear = linear_ns(c, bytes, bandwidth);
+
+    return known && recent < linear ? recent : linear;
 }
 
 static uint64_t round_bandwidth(const struct converge *c)
@@ -110,6 +141,14 @@ static void learn_overhead(struct converge *c, double ns)
     c->overhead_ns += (ns - c->overhead_ns) / 4;
 }
 
+static void learn_recent(struct converge *c, double bytes, double net_ns)
+{
+    unsigned i = c->nrecent++ % CONVERGE_RECENT;
+
+    c->recent[i].bytes = bytes;
+    c->recent[i].net_ns = net_ns;
+}
+
 void converge_sent(struct converge *c, uint64_t bytes, uint64_t ns)
 {
     double net = (double)ns - overhead_ns(c);
@@ -120,6 +159,8 @@ void converge_sent(struct converge *c, uint64_t bytes, uint64_t ns)
     }
     if (c->measured)
         learn_error(c, bytes, (double)ns);
+    if ((double)ns < c->overhead_ns) /* all of it was not more: whatever the last tiny one met */
+        learn_overhead(c, (double)ns);
     net = net > (double)ns / 2 ? net : (double)ns / 2;
     if (bytes >= SAMPLE_MIN || (ns >= SAMPLE_LONG_NS && bytes >= SAMPLE_LONG))
         learn_bandwidth(c, (double)bytes * (double)NS_PER_S / (net > 1 ? net : 1));
@@ -127,6 +168,7 @@ void converge_sent(struct converge *c, uint64_t bytes, uint64_t ns)
         c->scatter =
             clamp(c->scatter + (net / share_ns(bytes, round_bandwidth(c)) - c->scatter) / 2, 1,
                   SCATTER_MAX);
+    learn_recent(c, (double)bytes, net);
 }
 
 /* ---- the guest ------------------------------------------------------------------------------ */
@@ -264,8 +306,9 @@ uint64_t converge_floor(const struct converge *c)
 /* What is dirty now, and gets so until the guest stands still. */
 static double last_pages_ns(const struct converge *c, uint64_t dirty)
 {
-    return pages_ns(c, dirty + converge_dirtied(c, c->stop_ns, 0),
-                    c->switchover ? c->switchover : c->bandwidth);
+    uint64_t bytes = dirty + converge_dirtied(c, c->stop_ns, 0);
+
+    return c->switchover ? linear_ns(c, bytes, c->switchover) : pages_ns(c, bytes, c->bandwidth);
 }
 
 uint64_t converge_predict(const struct converge *c, uint64_t dirty)

@@ -5,6 +5,7 @@
  *
  *   blackout = stop + save + last dirty log + send(dirty) + load + handover + one round trip
  *   send(b)  = overhead + b / bandwidth, the first 8 MiB slower by what scattered pages cost
+ *              but no more than the latest rounds took that were of that size
  *   dirty(g) = 1 / sqrt(1 / (rate * g)^2 + 1 / set^2): what g seconds of guest time make dirty
  *
  * Guest time is the time the guest was let run: a throttle of 30 % makes 0.7 s of it out of a
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 #define CONVERGE_SAMPLES 24
+#define CONVERGE_RECENT  4
 
 struct converge_sample {
     double guest_ns, bytes; /* 0: none */
@@ -35,7 +37,11 @@ struct converge {
     uint64_t rtt_ns;
     double overhead_ns, overhead_dev_ns; /* of a round with hardly anything in it */
     double scatter; /* how much longer small sets take than their share of large ones: >= 1 */
-    double error;   /* mean deviation of predicted from measured, relative */
+    struct {
+        double bytes, net_ns; /* net: without the overhead */
+    } recent[CONVERGE_RECENT];
+    unsigned nrecent;
+    double error; /* mean deviation of predicted from measured, relative */
 
     /* The pause, without its pages. */
     uint64_t stop_ns, state_ns; /* state: save and load */

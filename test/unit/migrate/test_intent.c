@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "sim.h"
 
+#define KIB  (1ULL << 10)
 #define MIB  (1ULL << 20)
 #define GIB  (1ULL << 30)
 #define LINK (1000 * MIB)
@@ -332,6 +333,28 @@ static void widen(struct sim *s)
         s->params.max_bandwidth = 0;
 }
 
+/* A link that stood still once, as a round passed that measures it, and a guest whose sets are too
+ * small to measure it anew. */
+static void test_a_stall_is_not_for_ever(void **state)
+{
+    struct converge c;
+
+    converge_init(&c, 500 * NS_PER_US);
+    converge_sent(&c, 2 * MIB, 900 * NS_PER_MS);
+    assert_true(converge_predict(&c, 200 * KIB) > 50 * NS_PER_MS); /* for all that is known */
+    for (int i = 0; i < 8; i++)
+        converge_sent(&c, 190 * KIB, 2 * NS_PER_MS);
+    assert_true(converge_bound(&c, 200 * KIB) < 20 * NS_PER_MS);
+    assert_true(converge_predict(&c, 20 * MIB) > 5 * NS_PER_S); /* of large ones they say nothing */
+
+    converge_init(&c, 500 * NS_PER_US); /* the same as a round passed that measures the overhead */
+    converge_sent(&c, 64 * MIB, 64 * NS_PER_MS);
+    converge_sent(&c, 4 * KIB, 900 * NS_PER_MS);
+    for (int i = 0; i < 40; i++)
+        converge_sent(&c, 190 * KIB, 2 * NS_PER_MS);
+    assert_true(converge_bound(&c, 200 * KIB) < 20 * NS_PER_MS);
+}
+
 static void test_bandwidth_is_raised(void **state)
 {
     begin(LINK);
@@ -506,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_dirty_limit),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_deadline_makes_haste),
+        cmocka_unit_test(test_a_stall_is_not_for_ever),
         cmocka_unit_test(test_bandwidth_is_raised),
         cmocka_unit_test(test_limit_is_raised),
         cmocka_unit_test(test_ceiling_comes_down),

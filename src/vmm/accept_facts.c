@@ -1,5 +1,6 @@
 #include "vmm/accept_facts.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,27 +109,59 @@ static void facts_of_backends(const struct monitor *m, struct accept_facts *f)
     h->nnics = m->config.nnetdevs;
 }
 
-static int facts_of_kvm(struct accept_facts *f, struct err *e)
+static struct {
+    pthread_mutex_t lock; /* guards the rest */
+    bool known;
+    struct hv_caps caps;
+    struct cpu_leaves cpu;
+} kvm_facts = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int facts_ask_kvm(struct hv_caps *caps, struct cpu_leaves *cpu, struct err *e)
 {
     struct guest_mem no_memory = {.fd = -1};
     struct hv_vm_config c = {.mem = &no_memory, .vcpus = 1};
-    struct verdict_host *h = &f->host;
     struct x86_cpuid cpuid;
     struct hv_vm *vm;
     int rc = hv_vm_new(&c, &vm, e);
 
     if (rc != 0)
         return rc;
-    h->vcpus_max = hv_vm_caps(vm)->max_vcpus;
-    h->tsc_khz = hv_vm_caps(vm)->tsc_khz;
-    h->tsc_control = hv_vm_caps(vm)->tsc_control;
-    h->tsc_tolerance_ppm = hv_vm_caps(vm)->tsc_tolerance_ppm;
+    *caps = *hv_vm_caps(vm);
     rc = hv_vm_supported_cpuid(vm, &cpuid, e);
     hv_vm_free(vm);
     if (rc == 0)
-        cpu_setup_leaves(&cpuid, &f->host_cpu);
-    h->cpu = &f->host_cpu;
+        cpu_setup_leaves(&cpuid, cpu);
     return rc;
+}
+
+int accept_facts_prepare(struct err *e)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&kvm_facts.lock);
+    if (!kvm_facts.known)
+        rc = facts_ask_kvm(&kvm_facts.caps, &kvm_facts.cpu, e);
+    kvm_facts.known = rc == 0;
+    pthread_mutex_unlock(&kvm_facts.lock);
+    return rc;
+}
+
+static int facts_of_kvm(struct accept_facts *f, struct err *e)
+{
+    struct verdict_host *h = &f->host;
+    int rc = accept_facts_prepare(e);
+
+    if (rc != 0)
+        return rc;
+    pthread_mutex_lock(&kvm_facts.lock);
+    h->vcpus_max = kvm_facts.caps.max_vcpus;
+    h->tsc_khz = kvm_facts.caps.tsc_khz;
+    h->tsc_control = kvm_facts.caps.tsc_control;
+    h->tsc_tolerance_ppm = kvm_facts.caps.tsc_tolerance_ppm;
+    f->host_cpu = kvm_facts.cpu;
+    pthread_mutex_unlock(&kvm_facts.lock);
+    h->cpu = &f->host_cpu;
+    return 0;
 }
 
 int accept_facts_gather(const struct monitor *m, const struct manifest *manifest,

@@ -26,4 +26,8 @@ struct accept_facts {
 int accept_facts_gather(const struct monitor *m, const struct manifest *manifest,
                         struct accept_facts *f, struct err *e);
 
+/* What KVM offers on this host does not change while the process lives. It takes a virtual machine to
+ * find out, so it is asked once, best before a source waits for the verdict.  Any thread. */
+int accept_facts_prepare(struct err *e);
+
 #endif

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vmm/accept.h"
+#include "vmm/accept_facts.h"
 #include "vmm/announce.h"
 #include "vmm/backends.h"
 #include "vmm/bootimage.h"
@@ -279,6 +280,7 @@ static const struct godwit_sink_ops incoming_ops = {
 int incoming_start(struct monitor *m, const char *uri, struct err *e)
 {
     struct godwit_sink_config c = {.ops = &incoming_ops, .uri = uri, .params = m->params};
+    struct err unused = ERR_INIT;
     struct incoming *in;
     char address[384];
     int rc;
@@ -298,6 +300,7 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
         return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
     in->m = m;
     c.opaque = in;
+    accept_facts_prepare(&unused); /* what fails now is told to the source */
     rc = tls_creds_get(m->tls_creds, m->settings.tls_creds, true, &in->tls, e);
     c.tls = tls_object_tls(in->tls);
     if (rc == 0)

@@ -61,6 +61,21 @@ static void tell_verified(struct monitor *m, const struct godwit_record *r)
     tell(m, "MIGRATION_VERIFIED", data, r->stats.id);
 }
 
+static void tell_record(const struct posted *p, const struct godwit_record *r)
+{
+    struct monitor *m = p->m;
+
+    if (p->kind == GODWIT_EVENT_DECISION) {
+        tell_decisions(m, r);
+        return;
+    }
+    if (p->kind == GODWIT_EVENT_VERIFIED)
+        tell_verified(m, r);
+    record_write(&m->config, r);
+    if (p->is_source)
+        outgoing_set_recorded(m->outgoing);
+}
+
 /* What the event is about is in the record: it is too large to post. */
 static void tell_from_record(const struct posted *p)
 {
@@ -75,13 +90,9 @@ static void tell_from_record(const struct posted *p)
         outgoing_record(m->outgoing, r);
     else
         incoming_record(m->incoming, r);
-    if (p->kind == GODWIT_EVENT_DECISION)
-        tell_decisions(m, r);
-    else if (p->kind == GODWIT_EVENT_VERIFIED)
-        tell_verified(m, r);
-    if (p->kind != GODWIT_EVENT_DECISION)
-        record_write(&m->config, r);
-    free(r);
+    if (strcmp(r->stats.id, p->id) == 0)
+        tell_record(p, r);
+    free(r); /* of another one, if it has begun since */
 }
 
 /* Nothing comes after these, or nobody knows when. */

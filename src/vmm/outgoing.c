@@ -8,6 +8,7 @@
 #include "vmm/dirtyrate.h"
 #include "vmm/monitor.h"
 #include "vmm/outgoing_ops.h"
+#include "vmm/record.h"
 #include "vmm/tls_creds.h"
 #include "vmm/uri.h"
 
@@ -139,6 +140,11 @@ void outgoing_record(struct outgoing *o, struct godwit_record *out)
     godwit_source_record(o->source, out);
 }
 
+void outgoing_set_recorded(struct outgoing *o)
+{
+    o->recorded = true;
+}
+
 bool outgoing_is_active(struct outgoing *o)
 {
     struct godwit_stats s;
@@ -160,6 +166,28 @@ bool outgoing_holds_quit(struct outgoing *o)
     return s.status == GODWIT_ACTIVE;
 }
 
+static bool outgoing_is_open(struct outgoing *o)
+{
+    struct godwit_stats s;
+
+    godwit_source_stats(o->source, &s);
+    return s.status != GODWIT_UNRESOLVED && outgoing_is_active(o);
+}
+
+/* Its last word may find no monitor any more, or one that has begun the next migration. */
+static void outgoing_leave_record(struct outgoing *o)
+{
+    struct godwit_record *r = o->recorded ? NULL : malloc(sizeof(*r));
+
+    if (!r)
+        return;
+    while (outgoing_is_open(o))
+        clock_sleep_ns(NS_PER_MS);
+    outgoing_record(o, r);
+    record_write(&o->m->config, r);
+    free(r);
+}
+
 void outgoing_free(struct outgoing *o)
 {
     if (!o)
@@ -167,6 +195,7 @@ void outgoing_free(struct outgoing *o)
     if (o->source) {
         atomic_store(&o->cancelling, true);
         godwit_source_cancel(o->source);
+        outgoing_leave_record(o);
         godwit_source_free(o->source);
     }
     tls_object_put(o->tls);

@@ -29,6 +29,8 @@ int outgoing_resolve(struct monitor *m, bool run, struct err *e);
 void outgoing_params_changed(struct monitor *m);
 /* Large: keep it off the stack. */
 void outgoing_record(struct outgoing *o, struct godwit_record *out);
+/* The record's file has been written since its last word; else outgoing_free writes it. */
+void outgoing_set_recorded(struct outgoing *o);
 /* Not ended: also while unresolved. NULL: false */
 bool outgoing_is_active(struct outgoing *o);
 /* The handover is under way and will be decided soon: a quit waits for it. NULL: false */

@@ -28,6 +28,7 @@ struct outgoing {
     enum runstate before; /* the stop */
     uint8_t token[GODWIT_TOKEN_SIZE];
     char peer[128];
+    bool recorded;                 /* its record has been written since its last word */
     atomic_bool cancelling;        /* what waits on the engine's thread gives up */
     struct vm_dirty_since dirtied; /* up to the last dirty_rates */
     uint64_t dirtied_pages[X86_VCPUS_MAX];

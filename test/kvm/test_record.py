@@ -106,3 +106,14 @@ def test_strange_numbers_do_not_hurt_the_picture(tmp_path):
     done = subprocess.run([DRAW, path], capture_output=True, text=True, check=True)
     xml.etree.ElementTree.fromstring(done.stdout)
     assert "nan" not in done.stdout and "inf" not in done.stdout
+
+
+def test_who_quits_leaves_one(machine):
+    source = machine("source", append=witness_line(1, static=64, ws=16, rate=50), memory="256M")
+    target = machine("target", incoming="tcp:127.0.0.1:0")
+    source.witness.wait("READY", 60)
+    source.set(max_bandwidth=4 << 20)
+    source.migrate(target.listening_uri())
+    identity = source.migration()["id"]
+    assert source.quit() == 0
+    assert records(source)[f"{identity}-source.json"]["migration"]["status"] == "canceled"

@@ -8,7 +8,7 @@ static const char *const status_names[] = {
     [GODWIT_PRE_SWITCHOVER] = "pre-switchover",
     [GODWIT_COMPLETED] = "completed",
     [GODWIT_FAILED] = "failed",
-    [GODWIT_CANCELED] = "canceled",
+    [GODWIT_CANCELED] = "cancelled",
     [GODWIT_UNRESOLVED] = "unresolved",
 };
 

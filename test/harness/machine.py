@@ -13,7 +13,7 @@ from .witness import Log
 
 # More arguments for every monitor: "-sandbox off" where a sanitizer's tracer must not be confined.
 MORE_ARGUMENTS = shlex.split(os.environ.get("GODWIT_VMM_ARGS", ""))
-ENDED = ("completed", "failed", "canceled", "unresolved")
+ENDED = ("completed", "failed", "cancelled", "unresolved")
 
 
 class Machine:

@@ -29,7 +29,7 @@ def test_cancelled_and_moved_again(machine, tmp_path):
     source.migrate(uri)
     time.sleep(0.5)
     source.qmp.command("migrate_cancel")
-    assert source.wait_migration()["status"] == "canceled"
+    assert source.wait_migration()["status"] == "cancelled"
     assert_unharmed(source)
     source.set(max_bandwidth=0)
     move(source, target, uri)

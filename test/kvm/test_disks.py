@@ -152,8 +152,8 @@ def test_a_canceled_move_gives_the_reservation_back(machine, tmp_path, image):
     hold_in_precopy(source, uri)
     assert_refused(image, ARRIVING)
     source.qmp.command("migrate_cancel")
-    assert source.wait_migration()["status"] == "canceled"
-    target.wait_migration(("failed", "canceled", "none"), 10)
+    assert source.wait_migration()["status"] == "cancelled"
+    target.wait_migration(("failed", "cancelled", "none"), 10)
     assert locked(source) and not locked(target)
     assert_refused(image, ELSEWHERE)
     source.set(max_bandwidth=0)

@@ -150,7 +150,7 @@ def test_cancel_then_migrate(machine, tmp_path):
     began = time.monotonic()
     source.qmp.command("migrate_cancel")
     answer = source.wait_migration()
-    assert answer["status"] == "canceled"
+    assert answer["status"] == "cancelled"
     assert time.monotonic() - began < 1.0
     assert source.status() == "running"
     assert_unharmed(source)
@@ -214,7 +214,7 @@ def test_one_migration_at_a_time(machine, tmp_path):
     with pytest.raises(QmpError, match="under way"):
         source.migrate(uri)
     source.qmp.command("migrate_cancel")
-    assert source.wait_migration()["status"] == "canceled"
+    assert source.wait_migration()["status"] == "cancelled"
 
 
 def test_events(machine, tmp_path):

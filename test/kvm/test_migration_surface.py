@@ -343,7 +343,7 @@ def test_pause_before_switchover(machine, tmp_path):
 def test_cancelled_before_the_switchover(machine, tmp_path):
     source, target = held(machine, tmp_path)
     source.qmp.command("migrate_cancel")
-    assert source.wait_migration()["status"] == "canceled"
+    assert source.wait_migration()["status"] == "cancelled"
     assert source.status() == "running"
     assert_unharmed(source)
     switch(source, pause_before_switchover=False)

@@ -116,4 +116,4 @@ def test_who_quits_leaves_one(machine):
     source.migrate(target.listening_uri())
     identity = source.migration()["id"]
     assert source.quit() == 0
-    assert records(source)[f"{identity}-source.json"]["migration"]["status"] == "canceled"
+    assert records(source)[f"{identity}-source.json"]["migration"]["status"] == "cancelled"

@@ -320,7 +320,7 @@ def test_canceled(host, network):
     target, uri = host.destination()
     hold_in_precopy(source, uri)
     source.qmp.command("migrate_cancel")
-    assert source.wait_migration()["status"] == "canceled"
+    assert source.wait_migration()["status"] == "cancelled"
     assert_still_home(source, network)
     source.set(max_bandwidth=0)
     move(source, target, uri)

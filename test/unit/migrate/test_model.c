@@ -279,7 +279,7 @@ static void test_stats(void **state)
 static void test_names(void **state)
 {
     assert_string_equal(godwit_status_name(GODWIT_NONE), "none");
-    assert_string_equal(godwit_status_name(GODWIT_CANCELED), "canceled");
+    assert_string_equal(godwit_status_name(GODWIT_CANCELED), "cancelled");
     assert_string_equal(godwit_status_name(GODWIT_STATUS_COUNT), "unknown");
     assert_string_equal(godwit_stage_name(GODWIT_STAGE_HELLO), "hello");
     assert_string_equal(godwit_stage_name(GODWIT_STAGE_DONE), "done");

@@ -80,10 +80,12 @@ int vmm_main(const struct vmm_options *o, struct err *e)
 {
     struct monitor *m = calloc(1, sizeof(*m));
     struct spawner *spawner = NULL;
+    struct uri_sockets sockets;
     int signal_fd = -1, rc;
 
     if (!m)
         return err_set(e, -ENOMEM, "start", "no memory for the monitor");
+    uri_sockets_look(&sockets);
     rc = o->spawn || !o->sandbox ? spawner_start(&spawner, e) : 0; /* before anything is open */
     if (rc != 0) {
         free(m);
@@ -91,6 +93,7 @@ int vmm_main(const struct vmm_options *o, struct err *e)
     }
     rc = monitor_init(m, o, e);
     m->spawner = spawner;
+    m->sockets = sockets;
     if (rc == 0)
         rc = main_catch_signals(m, &signal_fd, e);
     if (rc == 0)

@@ -21,6 +21,7 @@
 #include "vmm/migrate_params.h"
 #include "vmm/options.h"
 #include "vmm/runstate.h"
+#include "vmm/uri.h"
 #include "vmm/vm.h"
 
 struct console;
@@ -41,6 +42,7 @@ struct monitor {
     int mem_mount_fd;             /* where guest memory is made; -1: elsewhere */
     struct console *console;
     struct fdset *fds;            /* given by getfd, waiting to be used */
+    struct uri_sockets sockets;   /* of an fd: address with a number */
     struct spawner *spawner;      /* starts commands; NULL: nobody may. vmm_main's */
     struct tls_creds *tls_creds;  /* the objects of that name */
     struct vm *vm;                /* NULL: none yet, or given away */

@@ -6,35 +6,46 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/bitmap.h"
 #include "vmm/fdset.h"
 #include "vmm/monitor.h"
 #include "vmm/spawn.h"
 
 #define STAGE "migrate"
 
-/* The number of a descriptor that this process was started with; -1: that is no number. */
-static int inherited(const char *text)
+void uri_sockets_look(struct uri_sockets *s)
+{
+    struct stat st;
+
+    memset(s, 0, sizeof(*s));
+    for (int fd = 0; fd < URI_FDS_MAX; fd++)
+        if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+            bitmap_set(s->bits, (size_t)fd);
+}
+
+/* The number of a descriptor; -1: that is no number. */
+static int number(const char *text)
 {
     char *end;
     long n = strtol(text, &end, 10);
 
-    return text[0] >= '0' && text[0] <= '9' && !*end && n <= UINT16_MAX ? (int)n : -1;
+    return text[0] >= '0' && text[0] <= '9' && !*end && n < URI_FDS_MAX ? (int)n : -1;
 }
 
 static int resolve_fd(struct monitor *m, const char *name, int *fd, struct err *e)
 {
-    struct stat st;
-
     *fd = fdset_take(m->fds, name);
     if (*fd >= 0)
         return 0;
-    *fd = inherited(name);
+    *fd = number(name);
     if (*fd < 0)
         return err_set(e, -ENOENT, STAGE,
                        "fd:%.60s: no descriptor of this name was passed by getfd", name);
-    if (fstat(*fd, &st) != 0 || !S_ISSOCK(st.st_mode))
-        return err_set(e, -EBADF, STAGE, "fd:%d: this process was not started with a socket there",
+    if (!bitmap_test(m->sockets.bits, (size_t)*fd))
+        return err_set(e, -EBADF, STAGE,
+                       "fd:%d: this process was not started with a socket there, or has used it",
                        *fd);
+    bitmap_clear_range(m->sockets.bits, (size_t)*fd, 1);
     return 0;
 }
 

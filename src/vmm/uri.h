@@ -4,11 +4,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/err.h"
 
 struct monitor;
+
+#define URI_FDS_MAX 1024
+
+/* The sockets that this process was started with: bit per descriptor.  Each may be named once. */
+struct uri_sockets {
+    uint64_t bits[URI_FDS_MAX / 64];
+};
+
+/* Before the process opens any of its own. */
+void uri_sockets_look(struct uri_sockets *s);
 
 /* tcp:, unix: and file: as they are; fd:NAME (of getfd) or fd:NUMBER (inherited) and exec:COMMAND
  * (started now) as fd:NUMBER, the descriptor belonging to whoever gets the address. Main loop. */

@@ -105,6 +105,10 @@ def test_fd_errors(machine):
                       ("fd:900", "not started with a socket there")):
         with pytest.raises(QmpError, match=text):
             m.qmp.command("migrate-incoming", {"uri": uri})
+    for number in range(3, 40):  # its own are not for that, sockets or not
+        with pytest.raises(QmpError, match="not started with a socket there"):
+            m.qmp.command("migrate-incoming", {"uri": f"fd:{number}"})
+    assert m.status() == "inmigrate"
 
 
 def relay(path, how):

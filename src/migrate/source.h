@@ -108,6 +108,8 @@ void source_go(struct godwit_source *s, bool first, bool last);
 int source_judge(struct godwit_source *s, bool comparable, uint64_t *dirty, struct err *e);
 /* Now and then while a round runs: the deadline, and who is held at a rate. */
 int source_tick(struct godwit_source *s, struct err *e);
+/* Ends the migration if its deadline is over and on_timeout says so; when: in words. 0: it goes on. */
+int source_heed_deadline(struct godwit_source *s, const char *when, struct err *e);
 /* Nobody is withheld any time from here on. */
 void source_free_vcpus(struct godwit_source *s);
 /* source_switch.c: stop, state, ready, commit. 0: committed. */

@@ -85,16 +85,25 @@ static int end_at_deadline(struct godwit_source *s, struct err *e)
     return err_set(e, -ECANCELED, STAGE, "%s", why.text);
 }
 
-int source_tick(struct godwit_source *s, struct err *e)
+int source_heed_deadline(struct godwit_source *s, const char *when, struct err *e)
 {
     struct godwit_params p;
 
     source_params(s, &p);
-    if (deadline_is_over(s, &p) && p.on_timeout == GODWIT_TIMEOUT_CANCEL) {
-        story_decide(&s->stats, "cancel", "the deadline of %u s is over, in the middle of a round",
-                     p.deadline_s);
-        return end_at_deadline(s, e);
-    }
+    if (!deadline_is_over(s, &p) || p.on_timeout != GODWIT_TIMEOUT_CANCEL)
+        return 0;
+    story_decide(&s->stats, "cancel", "the deadline of %u s is over, %s", p.deadline_s, when);
+    return end_at_deadline(s, e);
+}
+
+int source_tick(struct godwit_source *s, struct err *e)
+{
+    struct godwit_params p;
+    int ret = source_heed_deadline(s, "in the middle of a round", e);
+
+    if (ret)
+        return ret;
+    source_params(s, &p);
     sender_explain(s->sender);
     if (s->plan.holding)
         learn_rates(s, 0);

@@ -148,7 +148,7 @@ static void back_off(struct godwit_source *s, struct search *h)
 
 static int search(struct godwit_source *s, struct search *h, struct err *e)
 {
-    int ret;
+    int ret, over;
 
     for (;;) {
         *e = h->first;
@@ -157,6 +157,9 @@ static int search(struct godwit_source *s, struct search *h, struct err *e)
             return ret;
         if (h->final || clock_now_ns() >= h->deadline_ns)
             return give_up(s, h, ret, e);
+        over = source_heed_deadline(s, "and there is no link", e);
+        if (over)
+            return over;
         log_info("migrate", "%s is not reached yet: %s", s->uri, e->text);
         back_off(s, h);
         if (atomic_load(&s->stop))

@@ -179,6 +179,25 @@ static void test_cancel_while_cut(void **state)
     pair_fini(&p);
 }
 
+static void test_deadline_while_cut(void **state)
+{
+    struct proxy *proxy;
+    struct pair p;
+
+    proxy = cut_for_good(&p, 60000);
+    p.params.deadline_s = 1;
+    p.params.on_timeout = GODWIT_TIMEOUT_CANCEL;
+    godwit_source_set_params(p.source, &p.params);
+    pair_expect_source(&p, GODWIT_CANCELED);
+    expect_reason(pair_source_stats(&p).error.text, "the deadline of 1 s is over");
+    proxy_heal(proxy);
+    pair_expect_sink(&p, GODWIT_FAILED);
+    pair_expect_kept(&p);
+    pair_end_source(&p);
+    proxy_free(proxy);
+    pair_fini(&p);
+}
+
 /* ---- strangers meanwhile -------------------------------------------------------------------- */
 
 /* Says hello and gives the error that is answered. */
@@ -249,9 +268,10 @@ static void test_callback_is_final(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cut_everywhere),      cmocka_unit_test(test_cut_again_and_again),
-        cmocka_unit_test(test_network_timeout),     cmocka_unit_test(test_cancel_while_cut),
-        cmocka_unit_test(test_strangers_while_cut), cmocka_unit_test(test_callback_is_final),
+        cmocka_unit_test(test_cut_everywhere),     cmocka_unit_test(test_cut_again_and_again),
+        cmocka_unit_test(test_network_timeout),    cmocka_unit_test(test_cancel_while_cut),
+        cmocka_unit_test(test_deadline_while_cut), cmocka_unit_test(test_strangers_while_cut),
+        cmocka_unit_test(test_callback_is_final),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

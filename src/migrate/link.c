@@ -34,6 +34,7 @@ void link_attach(struct link *l, struct channel *c, uint32_t timeout_ms)
     l->broken = false;
     l->send_by_ns = 0;
     l->got = 0;
+    l->garbled = false;
     l->asked_ns = clock_now_ns();
     link_touch(l);
 }
@@ -84,7 +85,8 @@ static int wait_writable(struct link *l, uint64_t deadline)
             return -ETIMEDOUT;
         if (p[0].revents)
             return 0;
-        bell_clear(l->bell); /* whoever rang is looked at before the next wait */
+        bell_clear(l->bell);
+        atomic_store(&l->rung, true); /* it may be link_wait itself that answers or asks here */
     }
 }
 
@@ -226,11 +228,15 @@ static int read_record(struct link *l, struct err *e)
 {
     int ret;
 
+    if (l->garbled)
+        return err_set(e, -EPROTO, STAGE, "nothing that %s says can be understood any more",
+                       l->channel->peer);
     if (l->got < RECORD_HEADER_SIZE) {
         ret = read_towards(l, l->head + l->got, RECORD_HEADER_SIZE, e);
         if (ret <= 0)
             return ret;
         ret = begin_body(l, e);
+        l->garbled = ret;
         if (ret)
             return ret;
     }
@@ -325,6 +331,8 @@ int link_wait(struct link *l, uint64_t deadline_ns, struct link_record *rec, str
     for (;;) {
         if (stopped(l))
             return err_set(e, -ECANCELED, STAGE, "canceled");
+        if (atomic_exchange(&l->rung, false))
+            return 0;
         ret = wait_either(l, p, wait_earlier(deadline_ns, duty_ns(l)));
         if (!ret && p[1].revents) {
             bell_clear(l->bell);

@@ -35,6 +35,7 @@ struct link {
     uint32_t timeout_ms; /* 0: for ever */
     uint64_t send_by_ns; /* no sending past it; 0: none */
     bool asks;
+    atomic_bool rung; /* the bell rang while a record went out: link_wait says so */
 
     pthread_mutex_t write; /* one record after the other: migrate thread and door */
     bool broken;           /* a record was cut short: guarded by write */
@@ -46,7 +47,8 @@ struct link {
 
     uint8_t head[RECORD_HEADER_SIZE];
     struct record_header header;
-    size_t got; /* bytes of the current record, header included */
+    size_t got;   /* bytes of the current record, header included */
+    bool garbled; /* a header made no sense: where the next record begins is not known */
     struct buf body;
 };
 

@@ -132,6 +132,8 @@ int monitor_launch(struct monitor *m, struct err *e)
 
 void monitor_fini(struct monitor *m)
 {
+    if (m->has_closer)
+        pthread_join(m->closer, NULL); /* it may still be waking the loop */
     if (m->console)
         console_detach(m->console);
     dirtyrate_free(m);
@@ -395,7 +397,6 @@ static void *monitor_closer(void *arg)
 void monitor_try_exit(struct monitor *m)
 {
     struct remains *r;
-    pthread_t closer;
 
     if (!m->quitting || m->closing || outgoing_holds_quit(m->outgoing))
         return;
@@ -405,11 +406,10 @@ void monitor_try_exit(struct monitor *m)
         *r = (struct remains){.m = m, .outgoing = m->outgoing, .incoming = m->incoming};
     m->outgoing = NULL;
     m->incoming = NULL;
-    if (!r || pthread_create(&closer, NULL, monitor_closer, r) != 0) {
+    m->has_closer = r && pthread_create(&m->closer, NULL, monitor_closer, r) == 0;
+    if (!m->has_closer) {
         log_error("monitor", "no thread to end the migration with; ending at once");
         free(r);
         loop_quit(m->loop);
-        return;
     }
-    pthread_detach(closer);
 }

@@ -10,6 +10,7 @@
 #define GODWIT_VMM_MONITOR_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -48,6 +49,8 @@ struct monitor {
     struct vm *vm;                /* NULL: none yet, or given away */
     enum runstate state;
     bool quitting, closing;       /* the end was asked for; has begun */
+    bool has_closer;              /* the thread that ends the loop when nothing needs it any more */
+    pthread_t closer;
     int exit_status;
     atomic_uint requests;         /* bit per enum vm_request, set by any thread */
 

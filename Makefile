@@ -25,6 +25,12 @@ lab:
 	@$(MAKE) --no-print-directory all
 	lab/run
 
+# make fuzz TIME=3600: seconds, shared out among all fuzzers.
+TIME ?= 600
+fuzz:
+	$(NEEDS) fuzz
+	scripts/fuzz --time $(TIME)
+
 bench:
 	$(NEEDS) bench
 	@$(MAKE) --no-print-directory all
@@ -38,4 +44,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all demo test lab bench install clean
+.PHONY: all demo test lab fuzz bench install clean

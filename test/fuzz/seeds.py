@@ -101,6 +101,31 @@ SEEDS = {
     },
 }
 
+OPEN, DATA, END, CREDIT = range(4)
+
+
+def frame(channel, kind, payload=b""):
+    return struct.pack("<IBBH", len(payload), channel, kind, 0) + payload
+
+
+SEEDS |= {
+    # Channel 0 is the fuzzer's own.
+    "transport-mux": {
+        "one": frame(1, OPEN) + frame(1, DATA, b"hello") + frame(1, END),
+        "two": (frame(1, OPEN) + frame(2, OPEN) + frame(2, DATA, bytes(300)) + frame(0, DATA, b"x")
+                + frame(1, DATA, b"y") + frame(1, CREDIT, struct.pack("<I", 100)) + frame(2, END)),
+        "credit": frame(0, CREDIT, struct.pack("<I", 1 << 31)),
+        "window": frame(1, OPEN) + b"".join(frame(1, DATA, bytes(60000)) for _ in range(3)),
+    },
+    "transport-psk": {
+        "two": b"qemu:" + b"0123456789abcdef" * 4 + b"\nbob:" + b"ff" * 16 + b"\n",
+        "comment": b"# keys\r\n\r\nqemu:" + b"AB" * 32 + b"\r\n",
+        "short": b"qemu:0011\n",
+        "twice": b"a:" + b"11" * 16 + b"\na:" + b"22" * 16,
+        "colons": b"a:b:" + b"33" * 16 + b"\n:\n",
+    },
+}
+
 if __name__ == "__main__":
     for fuzzer, seeds in SEEDS.items():
         folder = CORPUS / fuzzer

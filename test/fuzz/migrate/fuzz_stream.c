@@ -12,6 +12,7 @@
 #include "stream/native/manifest.h"
 #include "stream/native/pages.h"
 #include "stream/native/proof.h"
+#include "stream/native/view.h"
 #include "stream/native/words.h"
 #include "wire/record.h"
 
@@ -81,6 +82,17 @@ static void try_proof(uint32_t type, const uint8_t *body, size_t len, struct buf
     }
 }
 
+static void try_view(const uint8_t *body, size_t len, struct buf *b)
+{
+    struct native_view v;
+
+    if (native_view_decode(body, len, &v, NULL))
+        return;
+    if (native_view_encode(b, &v))
+        abort();
+    expect_same(b, body, len);
+}
+
 static void try_small(uint32_t type, const uint8_t *body, size_t len, struct buf *b)
 {
     struct native_round round;
@@ -119,6 +131,8 @@ static void try_body(uint32_t type, const uint8_t *body, size_t len)
         try_manifest(body, len, &b);
     else if (type == NATIVE_STATE)
         try_state(body, len, &b);
+    else if (type == NATIVE_VIEW)
+        try_view(body, len, &b);
     else if (type >= NATIVE_DIGEST)
         try_proof(type, body, len, &b);
     else if (type >= NATIVE_RESUME)
@@ -142,7 +156,10 @@ static size_t try_pages(const struct record_header *h, const uint8_t *body, size
         return 0;
     if (native_pages_table(h, body, body + NATIVE_PAGES_FIXED, 1U << 20, runs, NULL))
         return 0;
-    len = native_pages_encode(head, region, runs, nruns) - RECORD_HEADER_SIZE;
+    if (h->type == NATIVE_SEEN)
+        len = native_seen_encode(head, region, runs, nruns) - RECORD_HEADER_SIZE;
+    else
+        len = native_pages_encode(head, region, runs, nruns) - RECORD_HEADER_SIZE;
     if (memcmp(head + RECORD_HEADER_SIZE, body, len))
         abort();
     return h->length < left ? (size_t)h->length : left;
@@ -157,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (record_header_decode(data, UINT32_MAX, &h, NULL))
             break;
         data += RECORD_HEADER_SIZE;
-        if (h.type == NATIVE_PAGES) {
+        if (h.type == NATIVE_PAGES || h.type == NATIVE_SEEN) {
             used = try_pages(&h, data, left);
         } else {
             if (h.length > native_type_max(h.type) || record_padded(h.length) > left)

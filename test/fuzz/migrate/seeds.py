@@ -128,3 +128,60 @@ target = corpus / "migrate-packed"
 target.mkdir(parents=True, exist_ok=True)
 for name, data in seeds.items():
     (target / name).write_bytes(data)
+
+
+# ---- what the destination says, to fuzz_source.c ------------------------------------------------
+(PASSED, _, RESUME, REHEARSAL, REHEARSED, TIMES, DIGEST, DIFFERS, VIEW, SEEN) = range(18, 28)
+MENDED, VERIFIED, PACKS = 1, 2, 4
+CLOSE, AT_ONCE = 0x10, 0x20
+
+
+def answers(settings, *items):
+    return bytes([settings]) + b"".join(items)
+
+
+def number(kind, value, where=CONTROL):
+    return item(where, kind, struct.pack("<Q", value))
+
+
+welcome = struct.pack("<QI", 0x544957444F470A0D, 1)
+start = item(CONTROL, WELCOME, welcome) + item(CONTROL, ACCEPT, word())
+start += item(LANE0, WELCOME, welcome) + item(LANE1, WELCOME, welcome) + number(PONG, 0)
+rounds = number(PASSED, 1) + number(PASSED, 2)
+resume = struct.pack("<QIIQQ", 1, 2, 0, 0, 0)
+span = struct.pack("<IIQQ", 0, 0, 0, 0)
+asked = struct.pack("<IIQQ", 0, 16, 0, 1) + bytes(8 * 16)
+times = struct.pack("<II", 0, 0) + bytes(8 * 8) + struct.pack("<H", 0)
+seeds = {
+    "moves": answers(0, start, rounds, item(CONTROL, READY, word()),
+                     item(CONTROL, RUNNING, word()), item(CONTROL, TIMES, times)),
+    "verified": answers(VERIFIED, start, rounds, item(CONTROL, READY, word()),
+                        item(CONTROL, RUNNING, word()), item(CONTROL, DIGEST, bytes(24)),
+                        item(CONTROL, DIFFERS, asked)),
+    "packed": answers(PACKS, start, rounds, item(CONTROL, READY, word()),
+                      item(CONTROL, RUNNING, word())),
+    "never-ran": answers(0, start, rounds, item(CONTROL, READY, word()),
+                         item(CONTROL, NEVER_RAN, word(b"no disk"))),
+    "differs": answers(VERIFIED, start, rounds, item(CONTROL, DIFFERS, span),
+                       item(CONTROL, DIFFERS, asked)),
+    "refuses": answers(0, item(CONTROL, WELCOME, welcome),
+                       item(CONTROL, ERROR, struct.pack("<IH", 22, 2) + b"no"
+                            + struct.pack("<H", 0))),
+    "cut": answers(MENDED | VERIFIED, start, number(PASSED, 1) + item(CONTROL | CLOSE, PING, bytes(8)),
+                   item(3, WELCOME, welcome), item(3, RESUME, resume),
+                   item(4, WELCOME, welcome), item(5, WELCOME, welcome), number(PASSED, 2, 3),
+                   item(3, READY, word())),
+    "cut-after-ready": answers(0, start, rounds, item(CONTROL | CLOSE, READY, word()),
+                               item(3, WELCOME, welcome), item(3, RUNNING, word())),
+    "early": answers(0, start, item(CONTROL | AT_ONCE, RUNNING, word())),
+    "views": answers(0, start, item(LANE0, VIEW, struct.pack("<II", 0, 0)), rounds),
+    "rehearsed": answers(0, start, item(CONTROL, REHEARSED, struct.pack("<IIQ", 1, 0, 1000000)),
+                         rounds),
+    "garbled": answers(0, start, item(CONTROL | RAW, 0, struct.pack("<IIQ", READY, 1, 1 << 20)
+                                      + bytes(4000))),
+    "raw": answers(0, item(CONTROL | RAW, 0, b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+}
+target = corpus / "migrate-source"
+target.mkdir(parents=True, exist_ok=True)
+for name, data in seeds.items():
+    (target / name).write_bytes(data)

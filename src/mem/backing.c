@@ -71,9 +71,10 @@ static int open_tmpfs(struct backing *b, int mount_fd)
 
 static int open_memfd(struct backing *b, struct err *e)
 {
-    b->fd = memfd_create("guest-ram", MFD_CLOEXEC);
+    b->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (b->fd < 0)
         return err_set_errno(e, -errno, "memory", "memfd for guest memory");
+    fchmod(b->fd, 0600); /* it is born open to all */
     b->page_size = HUGE_PAGE; /* a mapping aligned so can still be given huge pages */
     snprintf(b->name, sizeof(b->name), "memfd");
     return 0;
@@ -141,6 +142,8 @@ int backing_open(struct backing *b, uint64_t size, const char *path, int mount_f
                            b->size >> 20);
         goto fail;
     }
+    /* Whoever is lent a descriptor cannot cut it short under the guest; of a memfd alone. */
+    fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     return 0;
 fail:
     if (b->fd >= 0)

@@ -72,7 +72,7 @@ int source_offer_view(struct godwit_source *s, struct channel *c, uint64_t deadl
 
     *seen = 0;
     view_offer(s->regions, s->config.nregions, &offer, fds);
-    if (!c->ops->send_fds || offer.n == 0)
+    if (!channel_is_own(c) || offer.n == 0)
         return 0;
     ret = send_offer(c, &offer, fds, e);
     if (!ret)

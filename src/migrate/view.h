@@ -3,7 +3,9 @@
  * the source hands over read-only descriptors of the files behind its regions, and the destination's
  * lanes take pages from there.  One copy instead of two, and no socket in between.
  *
- * Trust.  The destination sees nothing that it would not be sent, and cannot write.  It takes only
+ * Trust.  The destination sees nothing that it would not be sent, for as long as it keeps the
+ * descriptor, and cannot write; since it could open the file anew through /proc by the rights of its
+ * user, only a process of the source's own user is offered any.  It takes only
  * files of memory (tmpfs, hugetlbfs, memfd), of which no read waits for another process; one that is
  * cut short under it is an error.  They are closed before the state is loaded.  In between a page may
  * change under its reader as it may on its way into a socket: then it is dirty and comes again.

@@ -150,6 +150,11 @@ unsigned channel_take_fds(struct channel *c, int *fds, unsigned max)
     return c->ops->take_fds ? c->ops->take_fds(c, fds, max) : 0;
 }
 
+bool channel_is_own(const struct channel *c)
+{
+    return c->ops->is_own && c->ops->is_own(c);
+}
+
 void channel_set_timeout(struct channel *c, uint32_t timeout_ms)
 {
     c->timeout_ms = timeout_ms;

@@ -35,6 +35,7 @@ struct channel_ops {
     ssize_t (*send_fds)(struct channel *c, const struct iovec *iov, int n, const int *fds,
                         unsigned nfds);
     unsigned (*take_fds)(struct channel *c, int *fds, unsigned max);
+    bool (*is_own)(const struct channel *c); /* NULL: never */
     /* timeout_ms has changed; may be NULL. */
     void (*set_timeout)(struct channel *c);
     void (*shutdown)(struct channel *c);
@@ -66,6 +67,8 @@ int channel_send_fds(struct channel *c, const void *buf, size_t len, const int *
 /* The descriptors that have come with what was read so far, in order, owned by the caller from now
  * on; those beyond `max` are closed.  A peer sends them unasked: at most CHANNEL_FDS_MAX are kept. */
 unsigned channel_take_fds(struct channel *c, int *fds, unsigned max);
+/* The other end is a process of this host and of the same user. */
+bool channel_is_own(const struct channel *c);
 /* Also bounds, on TCP, how long sent bytes may stay unacknowledged and how long an idle peer may be
  * dead unnoticed.  Not while another thread reads or writes. */
 void channel_set_timeout(struct channel *c, uint32_t timeout_ms);

@@ -149,6 +149,14 @@ static unsigned unix_take_fds(struct channel *c, int *fds, unsigned max)
     return n;
 }
 
+static bool unix_is_own(const struct channel *c)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+
+    return !getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) && who.uid == geteuid();
+}
+
 static void socket_shutdown(struct channel *c)
 {
     struct socket_channel *s = to_socket(c);
@@ -214,6 +222,7 @@ static const struct channel_ops unix_ops = {
     .writev = socket_writev,
     .send_fds = unix_send_fds,
     .take_fds = unix_take_fds,
+    .is_own = unix_is_own,
     .shutdown = socket_shutdown,
     .free = socket_free,
 };

@@ -119,8 +119,8 @@ static void ran(struct godwit_sink *s, const struct vigil *v)
     stats_downtime(&s->stats, clock_now_ns() - s->state_ns);
     set_unresolved(s, false);
     sink_close_case(s, NATIVE_RUNNING, "");
-    if (link_up(&s->link))
-        say_running(s, v);
+    if (link_up(&s->link) && say_running(s, v))
+        link_drop(&s->link); /* the source comes again, and asks */
     account(s, v);
     atomic_store(&s->stats.remaining, 0);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);

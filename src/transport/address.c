@@ -140,7 +140,7 @@ void address_format(const struct address *a, char *out, size_t cap)
 
     if (a->kind == ADDRESS_UNIX)
         snprintf(out, cap, "unix:%s", a->path);
-    else if (a->kind == ADDRESS_FILE && a->offset)
+    else if (a->kind == ADDRESS_FILE && (a->offset || strstr(a->path, ",offset=")))
         snprintf(out, cap, "file:%s,offset=%" PRIu64, a->path, a->offset);
     else if (a->kind == ADDRESS_FILE)
         snprintf(out, cap, "file:%s", a->path);

@@ -98,6 +98,7 @@ SEEDS = {
         "ipv4": b"tcp:192.0.2.7:4446", "ipv6": b"tcp:[2001:db8::7]:4446",
         "scope": b"tcp:[fe80::1%eth0]:1", "name": b"tcp:host-1.example.org:65535",
         "any": b"tcp::0", "unix": b"unix:/run/godwit/incoming.sock",
+        "file": b"file:/srv/m.gws,offset=4096", "file-comma": b"file:,offset=0$a,offset=0",
     },
 }
 

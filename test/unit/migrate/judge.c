@@ -116,7 +116,8 @@ void judge_next_moves(struct pair *p, const char *uri)
         atomic_store(&p->to.slots[i].calls, 0);
     }
     p->from.resumes = 0;
-    snprintf(p->dial, sizeof(p->dial), "%s", uri);
+    if (uri != p->dial)
+        snprintf(p->dial, sizeof(p->dial), "%s", uri);
     pair_migrate(p);
     pair_expect_moved(p);
 }

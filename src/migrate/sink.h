@@ -127,9 +127,12 @@ void sink_clear_gate(struct godwit_sink *s);
 /* Whatever ends an arrival. 1: *rec is for the caller; 0: look again; -ETIME; -errno with *why. */
 int sink_wait_once(struct godwit_sink *s, uint64_t deadline_ns, struct link_record *rec,
                    enum sink_event *why, struct err *e);
-/* The next record, which has to be of this type. */
-int sink_expect(struct godwit_sink *s, enum native_type type, struct link_record *rec,
-                enum sink_event *why, struct err *e);
+/* When the patience with a source that talks and does not get on ends: two link-timeouts from now, so
+ * that mere silence is noticed before, which is the link's fault. */
+uint64_t sink_patience(struct godwit_sink *s);
+/* The next record, which has to be of this type and there by then. */
+int sink_expect(struct godwit_sink *s, enum native_type type, uint64_t deadline_ns,
+                struct link_record *rec, enum sink_event *why, struct err *e);
 
 /* ---- sink_lanes.c: the lanes come, and come again --- */
 

@@ -60,7 +60,9 @@ static int hear_manifest(struct godwit_sink *s, enum sink_event *why, struct err
     struct buf body;
     int ret;
 
-    ret = sink_expect(s, NATIVE_MANIFEST, &rec, why, e);
+    s->link.send_by_ns = sink_patience(s); /* PINGs that are to be answered do not extend it */
+    ret = sink_expect(s, NATIVE_MANIFEST, s->link.send_by_ns, &rec, why, e);
+    s->link.send_by_ns = 0;
     if (ret)
         return ret;
     stats_stage(&s->stats, GODWIT_STAGE_MANIFEST);

@@ -49,15 +49,18 @@ static int welcome_lanes(struct godwit_sink *s, struct channel **channels, struc
     return ret;
 }
 
-/* Until all are there and welcomed. */
+/* Until all are there and welcomed. -ETIME: they do not come. */
 static int await_lanes(struct godwit_sink *s, enum sink_event *why, struct err *e)
 {
+    uint64_t deadline = sink_patience(s);
     struct channel *channels[GODWIT_LANES_MAX];
     struct link_record rec;
     int ret = 0;
 
+    s->link.send_by_ns = deadline;
     while (!ret && !sink_take_lanes(s, channels))
-        ret = sink_wait_once(s, 0, &rec, why, e);
+        ret = sink_wait_once(s, deadline, &rec, why, e);
+    s->link.send_by_ns = 0;
     if (ret > 0)
         return err_set(e, -EPROTO, STAGE, "the source sent a %s record before its lanes",
                        native_type_name(rec.type));
@@ -74,7 +77,12 @@ int sink_accept(struct godwit_sink *s, enum sink_event *why, struct err *e)
 
     sink_open_lanes(s, s->lanes); /* before anybody is told that they may come */
     ret = sink_say(s, NATIVE_ACCEPT, "", e);
-    return ret ? ret : await_lanes(s, why, e);
+    if (!ret)
+        ret = await_lanes(s, why, e);
+    if (ret != -ETIME)
+        return ret;
+    *why = SINK_FAIL;
+    return err_set(e, -ETIMEDOUT, STAGE, "the source is there, but its lanes do not come");
 }
 
 /* ---- after a cut ---------------------------------------------------------------------------- */
@@ -145,6 +153,8 @@ static int resume(struct godwit_sink *s, const struct native_resume *have, enum 
     ret = link_post(&s->link, &b, ret, e);
     if (!ret)
         ret = await_lanes(s, why, e);
+    if (ret == -ETIME)
+        ret = err_set(e, -ETIMEDOUT, "link", "the source came back, but not its lanes");
     if (ret)
         sink_open_lanes(s, 0);
     return ret;

@@ -85,6 +85,7 @@ struct godwit_source {
     bool foretold;   /* an end was predicted */
     bool state_sent; /* the destination may become READY */
     bool refused;    /* the destination said ERROR: it has given up by itself */
+    bool rehearsing; /* a rehearsal was given up, and its answer may still come */
 };
 
 /* source_setup.c: hello, manifest, lanes. */
@@ -127,6 +128,9 @@ void source_tell(struct godwit_source *s, const char *why);
 /* Waits for a record of this type. The destination's ERROR becomes e. deadline_ns 0: for ever. */
 int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadline_ns,
                   struct link_record *rec, struct err *e);
+/* The same, but -ETIME (no error) when until_ns is over. */
+int source_hear(struct godwit_source *s, enum native_type type, uint64_t until_ns,
+                struct link_record *rec, struct err *e);
 /* Waits until the lanes have done their job and the destination has it all. -ETIME (no error):
  * until_ns is over (0: never). */
 int source_wait_lanes(struct godwit_source *s, uint64_t until_ns, struct err *e);
@@ -152,7 +156,7 @@ int source_end(struct godwit_source *s, enum godwit_status status, const struct 
 void source_drop_lanes(struct godwit_source *s);
 
 /* source_rehearse.c: the state travels once for practice. 0: *stop_ns, *save_ns, *load_ns are known;
- * -ENOTSUP: not here; else the verdict. */
+ * -ENOTSUP: not here, or not in time; else the verdict.  Does source_tick's work meanwhile. */
 int source_rehearse(struct godwit_source *s, uint64_t *stop_ns, uint64_t *save_ns,
                     uint64_t *load_ns, struct err *e);
 

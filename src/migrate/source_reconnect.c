@@ -109,6 +109,7 @@ static int attempt(struct godwit_source *s, struct search *h, struct err *e)
     int ret;
 
     link_drop(&s->link);
+    s->rehearsing = false; /* what was owed was owed on that link */
     ret = seek(s, h, e);
     if (!ret)
         ret = hear_resume(s, h, &have, e);

@@ -3,10 +3,15 @@
 
 #include "base/clock.h"
 #include "migrate/source.h"
+#include "migrate/story.h"
+#include "migrate/wait.h"
 #include "stream/native/course.h"
 
 #define STAGE     "rehearsal"
 #define FRAME_MAX 4096
+#define TICK_NS   (100 * NS_PER_MS)
+/* The patience with it when there is no link-timeout. */
+#define PATIENCE_NS (10 * NS_PER_S)
 
 static int send_rehearsal(struct godwit_source *s, const struct buf *state, struct err *e)
 {
@@ -22,13 +27,35 @@ static int send_rehearsal(struct godwit_source *s, const struct buf *state, stru
     return link_post(&s->link, &b, ret, e);
 }
 
-/* Takes as long as loading takes: the keep-alive notices when nobody does it any more. */
+/* The destination lives, by its keep-alive, but does not come to an end: it is done without. */
+static int give_up(struct godwit_source *s)
+{
+    s->rehearsing = true;
+    story_decide(&s->stats, "rehearsal",
+                 "the destination has not loaded the state in time: it is "
+                 "not known how long that takes");
+    return -ENOTSUP;
+}
+
+/* Takes as long as loading takes, within reason. The guest runs: deadline and throttle count on. */
 static int hear_rehearsed(struct godwit_source *s, struct native_rehearsed *v, struct err *e)
 {
+    uint64_t limit = source_link_deadline(s), until = limit ? limit : clock_now_ns() + PATIENCE_NS;
     struct link_record rec;
-    int ret = source_expect(s, NATIVE_REHEARSED, 0, &rec, e);
+    int ret;
 
-    return ret ? ret : native_rehearsed_decode(rec.body, rec.len, v, e);
+    for (;;) {
+        ret = source_hear(s, NATIVE_REHEARSED, wait_earlier(until, clock_now_ns() + TICK_NS), &rec,
+                          e);
+        if (!ret)
+            return native_rehearsed_decode(rec.body, rec.len, v, e);
+        if (ret == -ETIME && clock_now_ns() >= until)
+            return give_up(s);
+        if (ret == -ETIME)
+            ret = source_tick(s, e);
+        if (ret)
+            return ret;
+    }
 }
 
 /* It did not load for longer than it was waited for, whatever it says: the guest's pause and the
@@ -46,7 +73,7 @@ int source_rehearse(struct godwit_source *s, uint64_t *stop_ns, uint64_t *save_n
     struct buf state;
     int ret;
 
-    if (!s->config.ops->rehearse)
+    if (!s->config.ops->rehearse || s->rehearsing)
         return -ENOTSUP;
     buf_init(&state, GODWIT_STATE_MAX);
     source_call_begin(s);

@@ -86,22 +86,36 @@ static int wait_once(struct godwit_source *s, uint64_t deadline_ns, struct link_
             return ret;
     }
     ret = link_wait(&s->link, deadline_ns, rec, e);
-    return ret > 0 && rec->type == NATIVE_PASSED ? hear_passed(s, rec, e) : ret;
+    if (ret > 0 && rec->type == NATIVE_PASSED)
+        return hear_passed(s, rec, e);
+    if (ret > 0 && rec->type == NATIVE_REHEARSED && s->rehearsing) {
+        s->rehearsing = false; /* too late to be of use */
+        return 0;
+    }
+    return ret;
+}
+
+int source_hear(struct godwit_source *s, enum native_type type, uint64_t until_ns,
+                struct link_record *rec, struct err *e)
+{
+    int ret = 0;
+
+    while (!ret)
+        ret = wait_once(s, until_ns, rec, e);
+    if (ret < 0)
+        return ret;
+    return rec->type == type ? 0 : hear_unexpected(s, rec, e);
 }
 
 int source_expect(struct godwit_source *s, enum native_type type, uint64_t deadline_ns,
                   struct link_record *rec, struct err *e)
 {
-    int ret = 0;
+    int ret = source_hear(s, type, deadline_ns, rec, e);
 
-    while (!ret)
-        ret = wait_once(s, deadline_ns, rec, e);
     if (ret == -ETIME)
         return err_set(e, -ETIMEDOUT, "link", "the destination did not answer in time (%s)",
                        native_type_name(type));
-    if (ret < 0)
-        return ret;
-    return rec->type == type ? 0 : hear_unexpected(s, rec, e);
+    return ret;
 }
 
 int source_wait_lanes(struct godwit_source *s, uint64_t until_ns, struct err *e)

@@ -59,23 +59,35 @@ static void say_hello(struct channel *c, enum native_role role, uint32_t index)
     assert_int_equal(post(c, &b), 0);
 }
 
-/* The next record that has to be understood: its type, 0 when the connection has ended. */
-static uint32_t hear(struct channel *c, struct err *theirs)
+/* The next record: its type, 0 when the connection has ended. */
+static uint32_t hear_any(struct channel *c, bool *optional, struct err *theirs)
 {
     uint8_t head[RECORD_HEADER_SIZE], body[8192];
     struct record_header h;
     size_t len;
 
-    do {
-        if (channel_read(c, head, sizeof(head), NULL))
-            return 0;
-        assert_int_equal(record_header_decode(head, sizeof(body), &h, NULL), 0);
-        assert_int_equal(channel_read(c, body, (size_t)record_padded(h.length), NULL), 0);
-    } while (h.flags & RECORD_OPTIONAL);
+    *optional = false;
+    if (channel_read(c, head, sizeof(head), NULL))
+        return 0;
+    assert_int_equal(record_header_decode(head, sizeof(body), &h, NULL), 0);
+    assert_int_equal(channel_read(c, body, (size_t)record_padded(h.length), NULL), 0);
     assert_int_equal(record_check(&h, body, &len, NULL), 0);
+    *optional = h.flags & RECORD_OPTIONAL;
     if (h.type == NATIVE_ERROR)
         assert_int_equal(native_error_decode(body, len, theirs, NULL), 0);
     return h.type;
+}
+
+/* The next one that has to be understood. */
+static uint32_t hear(struct channel *c, struct err *theirs)
+{
+    bool optional;
+    uint32_t type;
+
+    do
+        type = hear_any(c, &optional, theirs);
+    while (optional);
+    return type;
 }
 
 static void expect(struct channel *c, enum native_type type)
@@ -97,22 +109,27 @@ static void expect_error(struct channel *c, const char *part)
         fail_msg("the error says \"%s\", \"%s\" was expected", theirs.text, part);
 }
 
-/* hello, manifest and lanes, as they should be. */
-static void villain_arrive(struct villain *v, struct pair *p, uint32_t nlanes)
+static void say_manifest(struct channel *c, uint32_t lanes)
 {
-    struct native_manifest m = {.lanes = nlanes,
+    struct native_manifest m = {.lanes = lanes,
                                 .nregions = 1,
                                 .regions = {{.name = "ram", .size = REGION_PAGES * 4096}},
                                 .text = (const uint8_t *)"trust me",
                                 .text_len = 8};
     struct buf b;
 
+    buf_init(&b, 65536);
+    assert_int_equal(native_manifest_encode(&b, &m), 0);
+    assert_int_equal(post(c, &b), 0);
+}
+
+/* hello, manifest and lanes, as they should be. */
+static void villain_arrive(struct villain *v, struct pair *p, uint32_t nlanes)
+{
     *v = (struct villain){.control = dial(p->uri), .nlanes = nlanes};
     say_hello(v->control, NATIVE_ROLE_CONTROL, 0);
     expect(v->control, NATIVE_WELCOME);
-    buf_init(&b, 65536);
-    assert_int_equal(native_manifest_encode(&b, &m), 0);
-    assert_int_equal(post(v->control, &b), 0);
+    say_manifest(v->control, nlanes);
     expect(v->control, NATIVE_ACCEPT);
     for (uint32_t i = 0; i < nlanes; i++) {
         v->lanes[i] = dial(p->uri);
@@ -353,6 +370,104 @@ static void test_rehearsal_is_refused(void **state)
     pair_fini(&p);
 }
 
+/* The deadline is heeded while the destination rehearses and rehearses. */
+static void test_deadline_in_rehearsal(void **state)
+{
+    uint64_t began = clock_now_ns();
+    struct pair p;
+
+    pair_init(&p, MIB);
+    p.params.deadline_s = 1;
+    p.params.on_timeout = GODWIT_TIMEOUT_CANCEL;
+    p.to.slots[FAKE_REHEARSE].delay_ms = 2500;
+    pair_listen(&p, NULL);
+    pair_migrate(&p);
+    pair_expect_source(&p, GODWIT_CANCELED);
+    assert_true(clock_now_ns() - began < 2400 * NS_PER_MS); /* before it came to an end */
+    pair_expect_kept(&p);
+    pair_fini(&p);
+}
+
+static bool was_decided(struct pair *p, const char *what)
+{
+    static struct godwit_record r;
+
+    godwit_source_record(p->source, &r);
+    for (uint32_t i = 0; i < r.ndecisions; i++)
+        if (!strcmp(r.decisions[i].what, what))
+            return true;
+    return false;
+}
+
+/* One that takes too long is done without, and its answer is no surprise. */
+static void test_rehearsal_is_given_up(void **state)
+{
+    struct pair p;
+
+    pair_init(&p, MIB);
+    p.params.link_timeout_ms = 2000; /* the destination nudges twice a second */
+    p.to.slots[FAKE_REHEARSE].delay_ms = 2400;
+    pair_listen(&p, NULL);
+    pair_migrate(&p);
+    pair_expect_moved(&p);
+    assert_int_equal(p.to.slots[FAKE_REHEARSE].calls, 1);
+    assert_true(was_decided(&p, "rehearsal"));
+    pair_fini(&p);
+}
+
+/* ---- a source that comes and does not get on ------------------------------------------------- */
+
+/* PINGs until it is told why not; for 10 s at most. */
+static void ping_until_refused(struct channel *c, const char *why)
+{
+    uint64_t end = clock_now_ns() + 10 * NS_PER_S;
+    struct err theirs = ERR_INIT;
+    uint32_t heard;
+    bool optional;
+
+    do {
+        struct buf b;
+
+        buf_init(&b, 0);
+        assert_int_equal(native_ping_encode(&b, NATIVE_PING, 1), 0);
+        assert_int_equal(post(c, &b), 0);
+        heard = hear_any(c, &optional, &theirs);
+        clock_sleep_ns(10 * NS_PER_MS);
+    } while (heard == NATIVE_PONG && clock_now_ns() < end);
+    assert_int_equal(heard, NATIVE_ERROR);
+    assert_non_null(strstr(theirs.text, why));
+}
+
+/* Sends a PING now and then and nothing else, before its manifest or instead of its lanes: the
+ * destination is soon there for an honest source. */
+static void test_stranger_leaves_the_place(void **state)
+{
+    for (int accepted = 0; accepted < 2; accepted++) {
+        struct channel *c;
+        struct pair p;
+
+        pair_init(&p, 4 * MIB);
+        fake_fill(&p.from, 0, 1024, 1);
+        p.params.link_timeout_ms = 300;
+        pair_listen(&p, NULL);
+        p.params.link_timeout_ms = 3000;
+        c = dial(p.uri);
+        say_hello(c, NATIVE_ROLE_CONTROL, 0);
+        expect(c, NATIVE_WELCOME);
+        if (accepted) {
+            say_manifest(c, 2);
+            expect(c, NATIVE_ACCEPT);
+        }
+        ping_until_refused(c, accepted ? "lanes do not come" : "no whole manifest");
+        channel_free(c);
+        wait_until(pair_sink_stats(&p).status == GODWIT_FAILED);
+        assert_int_equal(p.to.discards, accepted);
+        pair_migrate(&p);
+        pair_expect_moved(&p);
+        pair_fini(&p);
+    }
+}
+
 /* ---- a destination that is never quiet ------------------------------------------------------- */
 
 enum chatter { CHATTER_PINGS, CHATTER_OPTIONAL, CHATTER_ACCEPT, CHATTER_COUNT };
@@ -561,6 +676,9 @@ int main(void)
         cmocka_unit_test(test_rehearsals),
         cmocka_unit_test(test_rehearsal_is_refused),
         cmocka_unit_test(test_asked_while_arriving),
+        cmocka_unit_test(test_deadline_in_rehearsal),
+        cmocka_unit_test(test_rehearsal_is_given_up),
+        cmocka_unit_test(test_stranger_leaves_the_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,10 +249,10 @@ int godwit_source_resolve(struct godwit_source *s, bool run, struct err *e)
     int ret = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (!s->unresolved)
-        ret = err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
-    else if (s->word != WORD_NONE)
+    if (s->word != WORD_NONE)
         ret = err_set(e, -EBUSY, "handover", "another word is being carried out");
+    else if (!s->unresolved)
+        ret = err_set(e, -EINVAL, "handover", "the migration does not wait for a person's word");
     if (!ret) {
         s->word = run ? WORD_RUN : WORD_DROP;
         atomic_store(&s->hurry, true);

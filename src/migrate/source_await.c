@@ -128,6 +128,7 @@ static bool act(struct godwit_source *s, enum source_event event, const struct e
             complete(s);
         return true;
     case HANDOVER_RECLAIM:
+        set_unresolved(s, false); /* a person's word would not be heeded any more */
         if (s->config.ops->reclaim && s->config.ops->reclaim(s->config.opaque, &e))
             return act(s, SOURCE_FAIL, &e);
         return act(s, SOURCE_RECLAIMED, why);

@@ -44,6 +44,7 @@ static void tell_throttle(struct godwit_source *s)
 void source_free_vcpus(struct godwit_source *s)
 {
     throttle_free_all(&s->plan.throttle);
+    s->plan.percent = 0; /* after a reconnect it is judged anew, and said */
     tell_throttle(s);
 }
 

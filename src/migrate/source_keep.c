@@ -58,11 +58,26 @@ static bool is_leaving(struct godwit_source *s)
     return leaving;
 }
 
+/* Said by whoever listens there now, who does not hold this machine; not by connect, of a UNIX path
+ * that is gone. */
+static bool is_unknown(const struct godwit_source *s, int ret)
+{
+    return ret == -ENOENT && link_up(&s->link);
+}
+
+/* Nobody listens there. */
+static bool is_refusal(const struct godwit_source *s, int ret)
+{
+    return !link_up(&s->link) && (ret == -ECONNREFUSED || ret == -ENOENT);
+}
+
 static int tell_again(struct godwit_source *s, const char *why, uint64_t deadline, struct err *e)
 {
     struct link_record rec;
-    int ret = source_seek(s, &s->hurry, deadline, &rec, e);
+    int ret;
 
+    link_drop(&s->link); /* whether there is one afterwards tells who failed */
+    ret = source_seek(s, &s->hurry, deadline, &rec, e);
     if (ret > 0)
         return heed(s, &rec);
     if (!ret)
@@ -85,9 +100,9 @@ static void tell_until_heard(struct godwit_source *s, const char *why, int ret)
         struct err e = ERR_INIT;
 
         ret = tell_again(s, why, deadline, &e);
-        if (ret == -ENOENT)
-            return; /* whoever listens there now does not hold this machine */
-        refusals = ret == -ECONNREFUSED ? refusals + 1 : 0;
+        if (is_unknown(s, ret))
+            return;
+        refusals = is_refusal(s, ret) ? refusals + 1 : 0;
         if (ret <= 0)
             bell_wait(&s->bell, clock_now_ns() + RETRY_NS);
     }
@@ -109,9 +124,9 @@ static void tell_suspended(struct godwit_source *s, const char *why)
         struct err e = ERR_INIT;
 
         ret = tell_again(s, why, deadline, &e);
-        if (ret == -ENOENT)
+        if (is_unknown(s, ret))
             return;
-        refusals = ret == -ECONNREFUSED ? refusals + 1 : 0;
+        refusals = is_refusal(s, ret) ? refusals + 1 : 0;
         if (ret <= 0)
             bell_wait(&s->bell, clock_now_ns() + RETRY_NS);
     }

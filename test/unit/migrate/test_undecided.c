@@ -420,6 +420,81 @@ static void test_abort_is_repeated(void **state)
     pair_fini(&p);
 }
 
+static void move_path(const struct pair *p, bool away)
+{
+    char other[400];
+
+    snprintf(other, sizeof(other), "%s.away", p->dial + 5);
+    assert_int_equal(rename(away ? p->dial + 5 : other, away ? other : p->dial + 5), 0);
+}
+
+static void lose_path(void *arg)
+{
+    move_path(arg, true);
+}
+
+/* No socket is there for a moment: nobody has said that the machine is unknown. */
+static void test_path_is_gone_for_a_while(void **state)
+{
+    struct proxy_rule rule = {.back = true, .type = NATIVE_READY, .after = PROXY_HEALS};
+    struct proxy *proxy;
+    struct pair p;
+
+    setup(&p);
+    p.params.handover_timeout_ms = 8000;
+    p.to.slots[FAKE_READY].hook = lose_path;
+    p.to.slots[FAKE_READY].arg = &p;
+    pair_listen(&p, NULL);
+    proxy = proxy_new(p.uri, &rule, p.dial, sizeof(p.dial));
+    pair_migrate(&p);
+    pair_expect_source(&p, GODWIT_FAILED);
+    clock_sleep_ns(300 * NS_PER_MS);
+    assert_true(p.to.built);
+    move_path(&p, false);
+    pair_expect_sink(&p, GODWIT_FAILED);
+    pair_expect_kept(&p);
+    pair_end_source(&p);
+    pair_end_sink(&p);
+    proxy_free(proxy);
+    pair_fini(&p);
+}
+
+/* ---- a word that comes too late ------------------------------------------------------------- */
+
+struct late_word {
+    struct pair *pair;
+    int ret;
+};
+
+static void say_late(void *arg)
+{
+    struct late_word *w = arg;
+
+    w->ret = godwit_source_resolve(w->pair->source, false, NULL);
+}
+
+/* The destination's answer is being carried out: whoever decides now is told so. */
+static void test_word_during_reclaim(void **state)
+{
+    struct late_word w = {.ret = 1};
+    struct pair p;
+
+    setup(&p);
+    w.pair = &p;
+    p.to.slots[FAKE_RUN].delay_ms = 1000;
+    p.to.slots[FAKE_RUN].fail = -ENOENT;
+    p.from.slots[FAKE_RECLAIM].hook = say_late;
+    p.from.slots[FAKE_RECLAIM].arg = &w;
+    pair_listen(&p, NULL);
+    pair_migrate(&p);
+    pair_expect_source(&p, GODWIT_UNRESOLVED);
+    pair_expect_source(&p, GODWIT_FAILED);
+    assert_int_equal(w.ret, -EINVAL);
+    assert_true(p.from.runs);
+    assert_int_equal(p.from.resumes, 1);
+    pair_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +511,8 @@ int main(void)
         cmocka_unit_test(test_commit_is_repeated),
         cmocka_unit_test(test_running_is_repeated),
         cmocka_unit_test(test_abort_is_repeated),
+        cmocka_unit_test(test_path_is_gone_for_a_while),
+        cmocka_unit_test(test_word_during_reclaim),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,15 @@ static void incoming_release_on_loop(void *opaque)
     backends_release(&in->m->backends);
 }
 
+/* It did not run: a copy that waits on must not be taken for one that ran. */
+static void incoming_take_back_word(struct incoming *in)
+{
+    struct err e = ERR_INIT;
+
+    if (journal_write(&in->journal, GODWIT_JOURNAL_READY, in->token, in->peer, &e))
+        log_error("migrate", "%s", e.text);
+}
+
 static int incoming_run(void *opaque, bool was_running, uint64_t *running_ns, struct err *e)
 {
     struct incoming *in = opaque;
@@ -216,6 +225,8 @@ static int incoming_run(void *opaque, bool was_running, uint64_t *running_ns, st
         return rc;
     }
     loop_call(in->m->loop, incoming_run_on_loop, &call);
+    if (call.rc != 0)
+        incoming_take_back_word(in);
     *running_ns = call.rc == 0 && call.run ? vm_running_since(call.vm) : clock_now_ns();
     return call.rc;
 }

@@ -157,6 +157,18 @@ static int journal_lock(const char *path)
     return fd;
 }
 
+/* Without the lock whoever starts this machine afresh would not see that it is still being decided.
+ */
+static int journal_hold(struct journal *j, struct err *e)
+{
+    j->lock = journal_lock(j->durable);
+    return j->lock >= 0 ? 0
+                        : err_set(e, -ENOLCK, "journal",
+                                  "cannot lock the handover journal %s: it is held by another "
+                                  "process, or its file system has no locks",
+                                  j->durable);
+}
+
 int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e)
 {
@@ -180,9 +192,7 @@ int journal_write(struct journal *j, enum godwit_journal what,
     if (rc != 0)
         return err_set_errno(e, rc, "journal", "cannot write the handover journal %s", path);
     j->open = journal_leaves_open(what);
-    if (what == GODWIT_JOURNAL_INTENT && j->lock < 0)
-        j->lock = journal_lock(path);
-    return 0;
+    return durable && j->lock < 0 ? journal_hold(j, e) : 0;
 }
 
 void journal_close(struct journal *j)

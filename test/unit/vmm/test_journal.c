@@ -189,6 +189,21 @@ static void test_another_process_migrates(void **state)
     assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
 }
 
+/* What nobody would see is not begun. */
+static void test_no_intent_without_the_lock(void **state)
+{
+    struct err e = ERR_INIT;
+    struct journal j, other;
+
+    journal_init(&j, uuid, true);
+    write_event(&j, GODWIT_JOURNAL_INTENT);
+    journal_init(&other, uuid, true);
+    assert_int_equal(journal_write(&other, GODWIT_JOURNAL_INTENT, token, "tcp:192.0.2.1:1", &e),
+                     -ENOLCK);
+    assert_non_null(strstr(e.text, "cannot lock"));
+    forget(&j);
+}
+
 static void test_half_a_line_decides_nothing(void **state)
 {
     struct err e = ERR_INIT;
@@ -231,6 +246,7 @@ int main(void)
         cmocka_unit_test_setup(test_no_start_without_an_answer, setup),
         cmocka_unit_test_setup(test_reboot, setup),
         cmocka_unit_test_setup(test_another_process_migrates, setup),
+        cmocka_unit_test_setup(test_no_intent_without_the_lock, setup),
         cmocka_unit_test_setup(test_half_a_line_decides_nothing, setup),
         cmocka_unit_test_setup(test_destination_journal_is_another, setup),
     };

@@ -24,7 +24,8 @@ import typing
 
 TYPES = ("hello", "welcome", "error", "manifest", "accept", "round", "pages", "mark", "state",
          "ready", "commit", "running", "never-ran", "abort", "query", "ping", "pong",
-         "passed")
+         "passed", "packed", "resume", "rehearsal", "rehearsed", "times", "digest", "differs", "view",
+         "seen")
 ROLES = ("control", "lane", "again")
 SOURCE, DESTINATION = "source", "destination"
 
@@ -122,6 +123,7 @@ class Proxy:
         self.target = parse_uri(target_uri)
         self.family, self.address = parse_uri(listen_uri)
         self.mode = "up"
+        self.opaque = False  # what passes is no records that could be read: all counts as lane_bytes
         self.fault = None
         self.counts = {}     # records met since the fault was armed
         self.lane_bytes = 0
@@ -268,6 +270,8 @@ class Proxy:
             close(client, reset=True)
             return
         self.connections.append(Connection(client, server))
+        if self.opaque:
+            self.connections[-1].role = "lane"
 
     def _serve(self, flow, other, events):
         if events & selectors.EVENT_WRITE:

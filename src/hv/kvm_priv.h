@@ -49,7 +49,7 @@ struct hv_vm {
     /* Guards the rings, their reset, ring_users and ring_dirty itself (not its bits). */
     pthread_mutex_t ring_lock;
     uint32_t ring_users;
-    bool ring_overrun;    /* entries were lost: the log is good for nothing any more */
+    bool ring_lost;       /* entries were lost, and not everything is armed and dirty yet */
     uint64_t *ring_dirty; /* bit per page of the memory file; NULL while logging is off */
 };
 
@@ -64,10 +64,12 @@ struct vcpu_time {
 /* A vCPU's dirty ring, while the machine uses them. */
 struct kvm_ring {
     struct kvm_dirty_gfn *entries; /* shared with KVM */
-    uint32_t next;                 /* not masked */
+    uint32_t next;                 /* where KVM resets from; not masked */
     uint32_t ngathered;
     uint64_t *gathered; /* pages taken out and not yet published */
     uint64_t dirtied;   /* pages, ever */
+    uint32_t overruns;
+    bool full_of_nothing; /* called full, with no entry in it; and none was taken out since */
 };
 
 struct hv_vcpu {

@@ -12,9 +12,14 @@
  * missing from the bitmap only while the lock is held.  A vCPU whose ring is full empties it on its
  * own thread, between two entries into the guest.
  *
- * KVM stops a vCPU some hundred entries before its ring is full to the last.  A ring that is found
- * so has been overrun, or nearly: a KVM that emulates long stretches of kernel code without looking
- * up does that.  What is lost then is not to be had again, so the log says so instead of lying.
+ * KVM stops a vCPU some hundred entries before its ring is full to the last.  A KVM that emulates
+ * long stretches of kernel code without looking up may overrun it all the same: then it writes over
+ * entries that nobody has seen.  Which pages those were is not to be had again, and they are not
+ * armed any more, so all pages are armed anew and then all count as dirty: a great deal is sent
+ * again, and nothing is missed.  From there on KVM writes some entries ahead of the place it resets
+ * from (as many as it had written over).  A ring is known to be overrun when it
+ * was found full, or when a reset stopped short of what had been gathered: at an entry that was
+ * written over meanwhile.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/bitmap.h"
+#include "base/log.h"
 #include "hv/kvm_priv.h"
 
 /* ---- set up ---- */
@@ -111,23 +117,53 @@ static bool page_of(const struct hv_vm *vm, uint32_t slot, uint64_t offset, uint
     return true;
 }
 
-static void gather(struct hv_vcpu *v)
+static struct kvm_dirty_gfn *entry(const struct hv_vcpu *v, uint32_t i)
+{
+    return &v->ring.entries[(v->ring.next + i) & (v->vm->caps.dirty_ring - 1)];
+}
+
+static uint32_t flags_of(const struct hv_vcpu *v, uint32_t i)
+{
+    return __atomic_load_n(&entry(v, i)->flags, __ATOMIC_ACQUIRE);
+}
+
+static void hand_back(const struct hv_vcpu *v, uint32_t i)
+{
+    __atomic_store_n(&entry(v, i)->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+}
+
+/* How many entries there are.  After an overrun some may have been left out: they count, and are
+ * handed back as they are (to arm a page once more does no harm). */
+static uint32_t extent(const struct hv_vcpu *v)
+{
+    uint32_t n = 0, size = v->vm->caps.dirty_ring;
+
+    if (v->ring.overruns) {
+        for (n = size; n > 0 && !flags_of(v, n - 1); n--)
+            ;
+        return n;
+    }
+    while (n < size && flags_of(v, n))
+        n++;
+    return n;
+}
+
+/* How many entries are now KVM's to reset. */
+static uint32_t gather(struct hv_vcpu *v)
 {
     struct kvm_ring *ring = &v->ring;
-    uint32_t mask = v->vm->caps.dirty_ring - 1, seen = 0;
+    uint32_t n = extent(v);
 
-    for (ring->ngathered = 0; seen <= mask; seen++, ring->next++) {
-        struct kvm_dirty_gfn *g = &ring->entries[ring->next & mask];
-
-        if (!(__atomic_load_n(&g->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY))
-            break;
-        if (page_of(v->vm, g->slot, g->offset, &ring->gathered[ring->ngathered]))
+    ring->ngathered = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if ((flags_of(v, i) & KVM_DIRTY_GFN_F_DIRTY) &&
+            page_of(v->vm, entry(v, i)->slot, entry(v, i)->offset,
+                    &ring->gathered[ring->ngathered]))
             ring->ngathered++;
-        __atomic_store_n(&g->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+        hand_back(v, i);
     }
-    if (seen > mask)
-        v->vm->ring_overrun = true;
     __atomic_fetch_add(&ring->dirtied, ring->ngathered, __ATOMIC_RELAXED);
+    return n;
 }
 
 static void publish(const struct hv_vm *vm, const struct kvm_ring *ring)
@@ -137,52 +173,114 @@ static void publish(const struct hv_vm *vm, const struct kvm_ring *ring)
                           __ATOMIC_RELAXED);
 }
 
-static int reset(struct hv_vm *vm)
+/* Of n entries; how many were, or -errno.  KVM may do it in parts: a signal ends one. */
+static int reset(struct hv_vm *vm, uint32_t n)
 {
-    int rc = kvm_ioctl_value(vm->fd, KVM_RESET_DIRTY_RINGS, 0);
+    uint32_t done = 0;
 
-    if (rc >= 0 && vm->ring_overrun)
-        return -EOVERFLOW;
-    return rc < 0 ? rc : 0;
+    while (done < n) {
+        int rc = kvm_ioctl_value(vm->fd, KVM_RESET_DIRTY_RINGS, 0);
+
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            break;
+        done += (uint32_t)rc;
+    }
+    return (int)done;
 }
 
-static int ring_error(struct err *e, int code)
+static void overran(struct hv_vcpu *v)
 {
-    if (code == -EOVERFLOW)
-        return err_set(e, code, STAGE,
-                       "KVM overran a vCPU's dirty ring, and what the guest wrote is not known any "
-                       "more: start the machine without dirty-ring-size on this host");
-    return err_set_errno(e, code, STAGE, "dirty rings");
+    if (v->ring.overruns++ == 0)
+        log_warn("kvm",
+                 "vCPU %u: KVM overran its dirty ring; all memory counts as dirty each time that "
+                 "happens (without dirty-ring-size this host would do better)",
+                 v->index);
+    v->vm->ring_lost = true;
 }
 
-static int harvest_all(struct hv_vm *vm)
+/* One vCPU's ring, into the bitmap.  One at a time: what a reset returns tells where KVM stands. */
+static int take(struct hv_vcpu *v, uint32_t *seen)
 {
-    uint32_t n = 0;
+    int done;
+
+    *seen = gather(v);
+    done = reset(v->vm, *seen);
+    publish(v->vm, &v->ring);
+    if (done < 0) {
+        v->vm->ring_lost = true;
+        return done;
+    }
+    v->ring.next += (uint32_t)done;
+    if (done > 0)
+        v->ring.full_of_nothing = false;
+    if ((uint32_t)done < *seen || *seen == v->vm->caps.dirty_ring)
+        overran(v);
+    return 0;
+}
+
+/* After entries were lost: arms everything, by switching the log off and on, and calls it dirty.
+ * What fails is tried again before the bitmap is shown to anyone. */
+static int recover(struct hv_vm *vm, struct err *e)
+{
     int rc;
 
+    if (!vm->ring_lost || !vm->ring_dirty)
+        return 0;
+    rc = kvm_slots_set(vm, 0, e);
+    if (rc == 0)
+        rc = kvm_slots_set(vm, KVM_MEM_LOG_DIRTY_PAGES, e);
+    if (rc < 0)
+        return rc;
+    bitmap_set_range_atomic(vm->ring_dirty, 0, vm->mem->size / GUEST_PAGE_SIZE);
+    vm->ring_lost = false;
+    return 0;
+}
+
+static int harvest_all(struct hv_vm *vm, struct err *e)
+{
+    uint32_t seen;
+
     for (uint32_t i = 0; i < vm->nvcpus; i++) {
-        gather(vm->vcpus[i]);
-        n += vm->vcpus[i]->ring.ngathered;
+        int rc = take(vm->vcpus[i], &seen);
+
+        if (rc < 0)
+            return err_set_errno(e, rc, STAGE, "dirty rings");
     }
-    if (n == 0)
-        return vm->ring_overrun ? -EOVERFLOW : 0;
-    rc = reset(vm);
-    for (uint32_t i = 0; i < vm->nvcpus; i++)
-        publish(vm, &vm->vcpus[i]->ring);
-    return rc;
+    return recover(vm, e);
+}
+
+/* KVM calls a ring full in which there is nothing, twice, and nobody took anything out meanwhile:
+ * it counts what it wrote over.  A quarter is less than it must count to call a ring full. */
+static int skip_quarter(struct hv_vcpu *v)
+{
+    uint32_t n = v->vm->caps.dirty_ring / 4;
+    int done;
+
+    for (uint32_t i = 0; i < n; i++)
+        hand_back(v, i);
+    done = reset(v->vm, n);
+    if (done < 0)
+        return done;
+    v->ring.next += (uint32_t)done;
+    return 0;
 }
 
 int kvm_ring_full(struct hv_vcpu *v)
 {
     struct hv_vm *vm = v->vm;
+    uint32_t seen;
     int rc;
 
     pthread_mutex_lock(&vm->ring_lock);
-    gather(v);
-    rc = reset(vm);
-    publish(vm, &v->ring);
-    if (rc == -EOVERFLOW && v->ring.ngathered > 0)
-        rc = 0; /* the guest may run on; it is the log that ends */
+    rc = take(v, &seen);
+    if (rc == 0 && seen == 0 && v->ring.overruns) {
+        if (v->ring.full_of_nothing)
+            rc = skip_quarter(v);
+        v->ring.full_of_nothing = true;
+    }
+    recover(vm, NULL);
     pthread_mutex_unlock(&vm->ring_lock);
     return rc;
 }
@@ -200,7 +298,7 @@ static void switch_off(struct hv_vm *vm)
     kvm_slots_set(vm, 0, NULL);
     bitmap_free(vm->ring_dirty, page_count(vm));
     vm->ring_dirty = NULL;
-    harvest_all(vm); /* what was not asked for any more must not fill the rings */
+    harvest_all(vm, NULL); /* what was not asked for any more must not fill the rings */
 }
 
 int kvm_ring_start(struct hv_vm *vm, struct err *e)
@@ -210,6 +308,7 @@ int kvm_ring_start(struct hv_vm *vm, struct err *e)
     pthread_mutex_lock(&vm->ring_lock);
     if (vm->ring_users == 0) {
         vm->ring_dirty = bitmap_new(page_count(vm));
+        vm->ring_lost = false; /* of what was lost while nobody asked */
         rc = vm->ring_dirty ? kvm_slots_set(vm, KVM_MEM_LOG_DIRTY_PAGES, e)
                             : err_set_errno(e, -ENOMEM, STAGE, "dirty log");
         if (rc < 0 && vm->ring_dirty)
@@ -231,15 +330,15 @@ void kvm_ring_stop(struct hv_vm *vm)
 
 int kvm_ring_get(struct hv_vm *vm, uint64_t *bitmap, struct err *e)
 {
-    int rc = -EINVAL;
+    int rc;
 
     pthread_mutex_lock(&vm->ring_lock);
-    if (vm->ring_dirty)
-        rc = harvest_all(vm);
+    rc = vm->ring_dirty ? harvest_all(vm, e)
+                        : err_set(e, -EINVAL, STAGE, "the dirty log has not been started");
     for (size_t w = 0; vm->ring_dirty && w < BITMAP_WORDS(page_count(vm)); w++)
         bitmap[w] |= __atomic_load_n(&vm->ring_dirty[w], __ATOMIC_RELAXED);
     pthread_mutex_unlock(&vm->ring_lock);
-    return rc < 0 ? ring_error(e, rc) : 0;
+    return rc;
 }
 
 /* No lock: lanes do this at once, on words of their own; the bits are atomic for publish's sake. */
@@ -259,9 +358,9 @@ int hv_dirty_counts(struct hv_vm *vm, uint64_t *pages, uint32_t n, struct err *e
                        "what each vCPU dirties is known with the dirty ring only (-accel "
                        "kvm,dirty-ring-size=4096)");
     pthread_mutex_lock(&vm->ring_lock);
-    rc = harvest_all(vm);
+    rc = harvest_all(vm, e);
     for (uint32_t i = 0; i < n && i < vm->nvcpus; i++)
         pages[i] = vm->vcpus[i]->ring.dirtied;
     pthread_mutex_unlock(&vm->ring_lock);
-    return rc < 0 ? ring_error(e, rc) : 0;
+    return rc;
 }

@@ -305,8 +305,6 @@ int hv_vcpu_run(struct hv_vcpu *v, struct hv_exit *x, struct err *e)
     rc = enter(v);
     if (rc == 0)
         return decode_exit(v, x, e);
-    if (rc == -EOVERFLOW)
-        return err_set(e, rc, STAGE, "vCPU %u: KVM overran its dirty ring", v->index);
     if (rc != -EINTR)
         return err_set_errno(e, rc, STAGE, "vCPU %u: KVM_RUN", v->index);
     __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);

@@ -31,7 +31,7 @@
 
 #define CHANNELS   4
 #define REGION_MAX (1U << 20)
-#define FREE_NS    (10 * NS_PER_S)
+#define FREE_NS (20 * NS_PER_S) /* not a measure: a crowded machine is slow */
 
 static const uint8_t token[NATIVE_TOKEN_SIZE] = "sixteen bytes!!";
 
@@ -238,7 +238,7 @@ static void call_off(void)
     if (native_word_encode(&b, NATIVE_ABORT, &w))
         abort();
     (void)!send(fd, b.data, b.len, MSG_NOSIGNAL);
-    hear(fd, NATIVE_NEVER_RAN, 2000);
+    hear(fd, NATIVE_NEVER_RAN, 15000);
     buf_fini(&b);
     close(fd);
 }

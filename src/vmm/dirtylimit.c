@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "vmm/monitor.h"
 
 #define PERIOD_NS (250 * NS_PER_MS)
@@ -21,6 +22,7 @@ struct limited {
 };
 
 struct dirtylimit {
+    struct monitor *m;
     struct vm *vm;
     struct loop_timer *timer;
     struct vm_dirty_since since;
@@ -49,9 +51,16 @@ static void tick(void *opaque)
 {
     struct dirtylimit *d = opaque;
     uint64_t rates[X86_VCPUS_MAX];
+    struct err e = ERR_INIT;
 
+    if (!vm_is_paused(d->vm) && vm_dirty_rates(d->vm, &d->since, rates, d->vm->nvcpus, &e) != 0) {
+        log_error("dirtylimit", "the limits are lifted, and the guest has all of its time: %s",
+                  e.text);
+        dirtylimit_free(d->m);
+        return;
+    }
     loop_timer_set(d->timer, clock_now_ns() + PERIOD_NS);
-    if (vm_is_paused(d->vm) || vm_dirty_rates(d->vm, &d->since, rates, d->vm->nvcpus, NULL) != 0)
+    if (vm_is_paused(d->vm))
         return;
     for (uint32_t i = 0; i < d->vm->nvcpus; i++) {
         if (!d->vcpus[i].limit)
@@ -72,6 +81,7 @@ static int begin(struct monitor *m, struct err *e)
         free(d);
         return err_set(e, -ENOMEM, STAGE, "no memory for a limit");
     }
+    d->m = m;
     d->vm = m->vm;
     d->since.pages = d->pages;
     rc = hv_dirty_start(d->vm->hv, e);

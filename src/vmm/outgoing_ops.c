@@ -22,8 +22,7 @@
 
 #define DRAIN_LIMIT_NS (2 * NS_PER_S) /* patience with I/O in flight, the guest being paused */
 #define DRAIN_STEP_NS  (100 * NS_PER_US)
-#define FLUSH_LIMIT_NS (2 * NS_PER_S) /* for the disks' flush before the stop, the guest running   \
-                                       */
+#define FLUSH_LIMIT_NS (2 * NS_PER_S) /* for the disks, before the stop, the guest running */
 
 /* A call on the main loop that gives a result. */
 struct outgoing_call {
@@ -136,10 +135,16 @@ static void outgoing_stop_on_loop(void *opaque)
         return;
     }
     call->o->before = m->state;
-    if (m->state == RUNSTATE_RUNNING) {
+    if (m->state == RUNSTATE_RUNNING)
         vm_pause(m->vm);
-        monitor_event(m, "STOP", NULL);
+    /* Its vCPUs have said their last word: one that failed must not be moved as if it ran. */
+    if (atomic_load(&m->requests) & (1U << VM_REQUEST_CRASH)) {
+        call->rc = err_set(call->e, -ECANCELED, "stop", "a vCPU failed: its machine stays here");
+        loop_post(m->loop, monitor_handle_requests, m);
+        return;
     }
+    if (m->state == RUNSTATE_RUNNING)
+        monitor_event(m, "STOP", NULL);
     monitor_set_state(m, RUNSTATE_FINISH_MIGRATE);
 }
 
@@ -286,8 +291,8 @@ static void outgoing_released(void *opaque)
     o->released = true;
 }
 
-/* What takes KVM ten milliseconds to take down, and the RAM, are freed here, on the engine's thread:
- * gigabytes take longer than QMP may wait. */
+/* What takes KVM ten milliseconds to take down, and the RAM, are freed here, on the engine's
+ * thread: gigabytes take longer than QMP may wait. */
 static void outgoing_finish(void *opaque)
 {
     struct outgoing *o = opaque;

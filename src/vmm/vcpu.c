@@ -70,21 +70,26 @@ static bool vcpu_handle(struct vcpu *v, const struct hv_exit *x, const struct er
     return false;
 }
 
-/* Ends a port or memory access that is half done, and whatever more its instruction asks for. */
-static void vcpu_complete_io(struct vcpu *v, struct hv_exit *x, struct err *e)
+/* Ends a port or memory access that is half done, and whatever more its instruction asks for.  As
+ * vcpu_handle; after a false one nothing is asked of it any more. */
+static bool vcpu_complete_io(struct vcpu *v, struct hv_exit *x, struct err *e)
 {
+    bool may_run = true;
     int rc = 0;
 
-    while ((x->kind == HV_EXIT_IO || x->kind == HV_EXIT_MMIO) &&
+    while (may_run && (x->kind == HV_EXIT_IO || x->kind == HV_EXIT_MMIO) &&
            (rc = hv_vcpu_complete_io(v->hv, e)) == -EAGAIN) {
         rc = hv_vcpu_run(v->hv, x, e);
         if (rc != 0)
             break;
-        vcpu_handle(v, x, e);
+        may_run = vcpu_handle(v, x, e);
     }
-    if (rc != 0)
+    if (may_run && rc != 0) {
         vcpu_crashed(v, e);
+        may_run = false;
+    }
     x->kind = HV_EXIT_INTR;
+    return may_run;
 }
 
 static void vcpu_loop(struct vcpu *v)
@@ -95,7 +100,7 @@ static void vcpu_loop(struct vcpu *v)
 
     for (;;) {
         if (!may_run || vcpu_gate_wanted(v, &x)) {
-            vcpu_complete_io(v, &x, &e);
+            may_run &= vcpu_complete_io(v, &x, &e);
             if (!vcpu_gate_pass(v, may_run))
                 return;
         }

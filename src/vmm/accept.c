@@ -82,10 +82,10 @@ static void accept_options(struct verdict *v, uint32_t given, const struct machi
 }
 
 /* A -uuid that was given is compared in any case; the capability asks for one. */
-static void accept_uuid(struct verdict *v, const struct monitor *m,
+static void accept_uuid(struct verdict *v, const struct monitor *m, bool validate,
                         const struct machine_config *theirs)
 {
-    if (m->settings.validate_uuid && !(m->options->given & OPTION_UUID))
+    if (validate && !(m->options->given & OPTION_UUID))
         verdict_add(v, theirs->uuid, "none given",
                     "start this monitor with -uuid, or switch the capability validate-uuid off",
                     "-uuid");
@@ -101,7 +101,7 @@ static void accept_backends(const struct machine_config *mine, struct machine_co
     out->nnetdevs = mine->nnetdevs;
 }
 
-int accept_manifest(struct monitor *m, const struct manifest *manifest,
+int accept_manifest(struct monitor *m, bool validate_uuid, const struct manifest *manifest,
                     struct machine_config *config, struct err *e)
 {
     struct accept_facts *f = malloc(sizeof(*f));
@@ -112,7 +112,7 @@ int accept_manifest(struct monitor *m, const struct manifest *manifest,
     if (rc == 0) {
         verdict_judge(&f->machine, &f->host, v);
         accept_options(v, m->options->given, &m->config, &manifest->config);
-        accept_uuid(v, m, &manifest->config);
+        accept_uuid(v, m, validate_uuid, &manifest->config);
         rc = verdict_error(v, e);
     }
     free(v);

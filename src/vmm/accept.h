@@ -5,14 +5,17 @@
 #ifndef GODWIT_VMM_ACCEPT_H
 #define GODWIT_VMM_ACCEPT_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "machine/config.h"
 
 struct monitor;
 struct manifest;
 
-/* On acceptance *config is the machine to build: the manifest's, with this host's back-ends. */
-int accept_manifest(struct monitor *m, const struct manifest *manifest,
+/* On acceptance *config is the machine to build: the manifest's, with this host's back-ends.  On the
+ * engine's thread; validate_uuid: the capability of that name. */
+int accept_manifest(struct monitor *m, bool validate_uuid, const struct manifest *manifest,
                     struct machine_config *config, struct err *e);
 
 #endif

@@ -1,12 +1,13 @@
 /*
  * Theory of operation.  The machine is built by the manifest callback, on the engine's thread, from
- * the peer's words and this host's back-ends; it becomes the monitor's (m->vm) only in `run`, on the
- * main loop.  Until then nobody but the engine's thread touches it, and `discard` takes it down
+ * the peer's words and this host's back-ends; it becomes the monitor's (m->vm) only in `run`, on
+ * the main loop.  Until then nobody but the engine's thread touches it, and `discard` takes it down
  * without a trace, so that the listener serves the next source.
  */
 #include "vmm/incoming.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ struct incoming {
     uint8_t token[GODWIT_TOKEN_SIZE];
     char peer[128];
     bool ready;
+    atomic_bool validate_uuid; /* the monitor's setting, for the engine's thread */
 };
 
 struct incoming_call {
@@ -98,7 +100,7 @@ static int incoming_manifest(void *opaque, const void *data, size_t len,
         return err_set(e, -ENOMEM, "manifest", "no memory for the manifest");
     rc = manifest_parse(data, len, in->manifest, e);
     if (rc == 0)
-        rc = accept_manifest(in->m, in->manifest, &in->config, e);
+        rc = accept_manifest(in->m, atomic_load(&in->validate_uuid), in->manifest, &in->config, e);
     if (rc == 0)
         rc = incoming_build(in, e);
     if (rc == 0)
@@ -146,7 +148,8 @@ static int incoming_ready(void *opaque, const uint8_t token[GODWIT_TOKEN_SIZE], 
 
 /* ---- run ---- */
 
-/* The machine becomes the monitor's before it runs, so that nothing it asks for or prints is lost. */
+/* The machine becomes the monitor's before it runs, so that nothing it asks for or prints is lost.
+ */
 static void incoming_adopt_machine(struct incoming *in)
 {
     struct monitor *m = in->m;
@@ -310,6 +313,7 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     if (!in)
         return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
     in->m = m;
+    atomic_store(&in->validate_uuid, m->settings.validate_uuid);
     c.opaque = in;
     accept_facts_prepare(&unused); /* what fails now is told to the source */
     rc = tls_creds_get(m->tls_creds, m->settings.tls_creds, true, &in->tls, e);
@@ -339,8 +343,10 @@ int incoming_resolve(struct monitor *m, bool run, struct err *e)
 
 void incoming_params_changed(struct monitor *m)
 {
-    if (m->incoming)
-        godwit_sink_set_params(m->incoming->sink, &m->params);
+    if (!m->incoming)
+        return;
+    atomic_store(&m->incoming->validate_uuid, m->settings.validate_uuid);
+    godwit_sink_set_params(m->incoming->sink, &m->params);
 }
 
 void incoming_record(struct incoming *in, struct godwit_record *out)

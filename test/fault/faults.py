@@ -6,7 +6,8 @@ from flight import destination, move, witness_line
 from harness.proxy import DESTINATION, SOURCE, Fault
 
 # Short, so that what waits for them is quick; long enough for two loaded cores.
-QUICK = {"link_timeout": 1500, "ready_timeout": 1500, "handover_timeout": 1500}
+QUICK = {"link_timeout": 1500, "ready_timeout": 1500, "handover_timeout": 1500,
+         "network_timeout": 1500}
 PATIENT = {"link_timeout": 10000, "ready_timeout": 10000, "downtime_limit": 300}
 
 # Where a fault strikes: the arguments of Fault beside `act`.

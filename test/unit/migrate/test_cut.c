@@ -4,7 +4,7 @@
  * Whatever happens: never two machines run; when none does, both sides say that they are
  * unresolved, and a person's word leaves exactly one; the winner's memory is the source's.
  */
-#include "harness.h"
+#include "judge.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,89 +15,21 @@
 
 static unsigned cuts, moved, kept, undecided;
 
-static bool settled_source(struct pair *p)
-{
-    enum godwit_status s = pair_source_stats(p).status;
-
-    return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_UNRESOLVED;
-}
-
-/* The sink is settled when it runs, waits for a person, or holds nothing (any more). */
-static bool settled_sink(struct pair *p)
-{
-    enum godwit_status s = pair_sink_stats(p).status;
-
-    return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_UNRESOLVED ||
-           s == GODWIT_NONE;
-}
-
-static void expect_same(struct pair *p)
-{
-    const char *difference = fake_compare(&p->from, &p->to);
-
-    if (difference)
-        fail_msg("%s", difference);
-}
-
-/* Nobody knows: a person looks at both sides and decides, in turns for either. */
-static void resolve_both(struct pair *p, bool here)
-{
-    struct err e = ERR_INIT;
-
-    undecided++;
-    assert_int_equal(p->world.running, 0);
-    assert_int_equal(p->from.runs || p->to.runs, 0);
-    if (here) {
-        assert_int_equal(godwit_sink_resolve(p->sink, false, &e), 0);
-        assert_int_equal(godwit_source_resolve(p->source, true, &e), 0);
-        wait_until(p->from.resumes == 1);
-        wait_until(p->to.discards == 1);
-        pair_expect_source(p, GODWIT_FAILED);
-    } else {
-        assert_int_equal(godwit_sink_resolve(p->sink, true, &e), 0);
-        assert_int_equal(godwit_source_resolve(p->source, false, &e), 0);
-        wait_until(p->from.finishes == 1);
-        pair_expect_sink(p, GODWIT_COMPLETED);
-        assert_int_equal(p->to.runs_count, 1);
-        expect_same(p);
-    }
-    assert_int_equal(p->world.running, 1);
-}
-
 static void judge_end(struct pair *p, bool here)
 {
-    enum godwit_status from, to;
-    struct err e = ERR_INIT;
+    const struct judge_look look = {.here = here};
 
-    wait_until(settled_source(p));
-    wait_until(settled_sink(p));
-    from = pair_source_stats(p).status;
-    to = pair_sink_stats(p).status;
-    assert_false(p->world.broken);
-    if (from == GODWIT_UNRESOLVED && to == GODWIT_UNRESOLVED) {
-        resolve_both(p, here);
-    } else if (from == GODWIT_UNRESOLVED) {
-        assert_int_equal(to, GODWIT_COMPLETED);
-        assert_int_equal(p->to.runs_count, 1);
-        expect_same(p);
-        assert_int_equal(godwit_source_resolve(p->source, false, &e), 0);
+    switch (judge(p, &look)) {
+    case JUDGE_MOVED:
         moved++;
-    } else if (from == GODWIT_COMPLETED) {
-        assert_int_equal(to, GODWIT_COMPLETED);
-        wait_until(p->from.finishes == 1);
-        expect_same(p);
-        moved++;
-    } else {
-        assert_int_equal(p->from.runs, 1);
-        if (to == GODWIT_UNRESOLVED)
-            assert_int_equal(godwit_sink_resolve(p->sink, false, &e), 0);
-        wait_until(!p->to.built);
-        assert_int_equal(p->to.runs_count, 0);
+        break;
+    case JUDGE_KEPT:
         kept++;
+        break;
+    default:
+        undecided++;
+        break;
     }
-    assert_int_equal(p->world.running, 1);
-    assert_false(p->world.broken);
-    assert_true(p->from.resumes <= 1);
 }
 
 /* What was cut after the manifest and before the stop cost nothing but time. */

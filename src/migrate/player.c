@@ -239,7 +239,7 @@ static void *player_main(void *arg)
 
 static int start(struct player *p, int fd, struct err *e)
 {
-    int ret = mux_new(fd, fd, p->tape.path, &p->mux, e);
+    int ret = mux_new(fd, fd, MUX_OPENS, p->tape.path, &p->mux, e);
 
     if (ret)
         return ret;

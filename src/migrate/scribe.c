@@ -331,7 +331,7 @@ static void *scribe_main(void *arg)
 
 static int start(struct scribe *s, int fd, struct err *e)
 {
-    int ret = mux_new(fd, fd, s->tape.path, &s->mux, e);
+    int ret = mux_new(fd, fd, MUX_TAKES, s->tape.path, &s->mux, e);
 
     if (ret)
         return ret;

@@ -49,7 +49,7 @@ int dialer_init(struct dialer *d, const struct address *a, const struct godwit_t
         return ret;
     }
     address_format(a, name, sizeof(name));
-    return mux_new(a->fd, a->fd, name, &d->mux, e);
+    return mux_new(a->fd, a->fd, MUX_OPENS, name, &d->mux, e);
 }
 
 void dialer_fini(struct dialer *d)

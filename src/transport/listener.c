@@ -173,7 +173,7 @@ static int fd_listen(struct listener *l, struct err *e)
     int ret;
 
     address_format(&l->address, name, sizeof(name));
-    ret = mux_new(l->address.fd, l->address.fd, name, &l->mux, e);
+    ret = mux_new(l->address.fd, l->address.fd, MUX_TAKES, name, &l->mux, e);
     if (!ret)
         l->fd = mux_fd(l->mux);
     return ret;

@@ -31,6 +31,7 @@ struct line {
 
 struct mux {
     int in_fd, out_fd;
+    enum mux_role role;
     int accept_bell, bell; /* eventfds: something to take; something for the thread */
     char name[128];
     pthread_t thread;
@@ -166,7 +167,7 @@ static int begin_frame(struct mux *m)
     if (n >= MUX_CHANNELS || kind >= MUX_KINDS || m->header[6] || m->header[7])
         return -EPROTO;
     if (kind == MUX_OPEN) {
-        if (l->known || m->left || n != m->opened)
+        if (m->role == MUX_OPENS || l->known || m->left || n != m->opened)
             return -EPROTO;
         fd = start_line(m, n);
         if (fd < 0)
@@ -475,7 +476,8 @@ static void destroy(struct mux *m)
     free(m);
 }
 
-int mux_new(int in_fd, int out_fd, const char *name, struct mux **out, struct err *e)
+int mux_new(int in_fd, int out_fd, enum mux_role role, const char *name, struct mux **out,
+            struct err *e)
 {
     struct mux *m = calloc(1, sizeof(*m));
     int ret;
@@ -488,6 +490,7 @@ int mux_new(int in_fd, int out_fd, const char *name, struct mux **out, struct er
     }
     m->in_fd = in_fd;
     m->out_fd = out_fd;
+    m->role = role;
     snprintf(m->name, sizeof(m->name), "%s", name);
     for (unsigned i = 0; i < MUX_CHANNELS; i++)
         m->lines[i].fd = -1;

@@ -37,11 +37,17 @@ enum mux_kind {
     MUX_KINDS
 };
 
+enum mux_role {
+    MUX_OPENS, /* the source: a peer that opens channels, too, breaks the stream */
+    MUX_TAKES,
+};
+
 struct mux;
 
 /* Owns both descriptors (which may be the same) from now on, on failure too.  name: the channels'
  * peer, for messages. */
-int mux_new(int in_fd, int out_fd, const char *name, struct mux **out, struct err *e);
+int mux_new(int in_fd, int out_fd, enum mux_role role, const char *name, struct mux **out,
+            struct err *e);
 /* What was written to channels that are freed by now is sent, for a second at most. */
 void mux_free(struct mux *m); /* NULL is fine */
 

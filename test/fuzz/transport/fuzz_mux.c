@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
         abort();
-    if (mux_new(fds[0], fds[0], "fuzz", &m, &e))
+    if (mux_new(fds[0], fds[0], MUX_TAKES, "fuzz", &m, &e))
         abort();
     if (mux_open(m, &r.channels[r.n++], &e)) /* it ends with the stream, so we know when it has */
         abort();

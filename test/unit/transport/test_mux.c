@@ -24,10 +24,10 @@ static int setup_socket(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     int fds[2];
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) || mux_new(fds[0], fds[0], "sink", &f->source, NULL))
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) || mux_new(fds[0], fds[0], MUX_OPENS, "sink", &f->source, NULL))
         return -1;
     *state = f;
-    return mux_new(fds[1], fds[1], "source", &f->sink, NULL);
+    return mux_new(fds[1], fds[1], MUX_TAKES, "source", &f->sink, NULL);
 }
 
 static int setup_pipes(void **state)
@@ -35,10 +35,10 @@ static int setup_pipes(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     int there[2], back[2];
 
-    if (pipe(there) || pipe(back) || mux_new(back[0], there[1], "sink", &f->source, NULL))
+    if (pipe(there) || pipe(back) || mux_new(back[0], there[1], MUX_OPENS, "sink", &f->source, NULL))
         return -1;
     *state = f;
-    return mux_new(there[0], back[1], "source", &f->sink, NULL);
+    return mux_new(there[0], back[1], MUX_TAKES, "source", &f->sink, NULL);
 }
 
 static int teardown(void **state)
@@ -195,7 +195,7 @@ static void hostile(const uint8_t *frames, size_t len)
     int fds[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    assert_int_equal(mux_new(fds[0], fds[0], "stranger", &m, NULL), 0);
+    assert_int_equal(mux_new(fds[0], fds[0], MUX_TAKES, "stranger", &m, NULL), 0);
     assert_int_equal(write(fds[1], good, sizeof(good)), (ssize_t)sizeof(good));
     assert_int_equal(mux_accept(m, 5000, &c, NULL), 0);
     channel_set_timeout(c, 5000);
@@ -228,6 +228,27 @@ static void test_hostile(void **state)
         hostile(frames[i], sizeof(frames[i]));
 }
 
+/* Who opens channels is not made to hold those of the peer. */
+static void test_open_from_the_other_side(void **state)
+{
+    static const uint8_t open[] = {0, 0, 0, 0, 1, MUX_OPEN, 0, 0};
+    struct channel *c, *theirs;
+    struct mux *m;
+    char text;
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(mux_new(fds[0], fds[0], MUX_OPENS, "stranger", &m, NULL), 0);
+    assert_int_equal(mux_open(m, &c, NULL), 0);
+    channel_set_timeout(c, 5000);
+    assert_int_equal(write(fds[1], open, sizeof(open)), (ssize_t)sizeof(open));
+    assert_int_equal(channel_read(c, &text, 1, NULL), -EPIPE);
+    assert_int_equal(mux_accept(m, 0, &theirs, NULL), -EAGAIN);
+    channel_free(c);
+    close(fds[1]);
+    mux_free(m);
+}
+
 /* More than the window, with nobody reading. */
 static void test_window_is_a_limit(void **state)
 {
@@ -238,7 +259,7 @@ static void test_window_is_a_limit(void **state)
     int fds[2], sent = 0;
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    assert_int_equal(mux_new(fds[0], fds[0], "stranger", &m, NULL), 0);
+    assert_int_equal(mux_new(fds[0], fds[0], MUX_TAKES, "stranger", &m, NULL), 0);
     assert_int_equal(write(fds[1], open, sizeof(open)), (ssize_t)sizeof(open));
     while (sent < 1000 && send(fds[1], flood, sizeof(flood), MSG_NOSIGNAL) == (ssize_t)sizeof(flood)) {
         p = (struct pollfd){.fd = fds[1], .events = POLLOUT};
@@ -260,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(test_words), BOTH(test_nobody_holds_up_another),       BOTH(test_end),
         BOTH(test_break), cmocka_unit_test(test_hostile), cmocka_unit_test(test_window_is_a_limit),
+        cmocka_unit_test(test_open_from_the_other_side),
     };
 
     signal(SIGPIPE, SIG_IGN);

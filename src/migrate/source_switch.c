@@ -8,6 +8,8 @@
 
 #define STAGE     "stop"
 #define FRAME_MAX 4096
+/* A held guest's deadline is looked at so often. */
+#define HOLD_LOOK_NS (100 * NS_PER_MS)
 
 /* The guest is paused for no longer than is allowed, or was predicted when more was asked for, plus
  * ready-timeout.  What a person took to say `continue` does not count. */
@@ -78,8 +80,11 @@ static int hold(struct godwit_source *s, struct err *e)
     s->holding = true;
     pthread_mutex_unlock(&s->lock);
     stats_status(&s->stats, GODWIT_PRE_SWITCHOVER, NULL);
-    while (!ret && is_held(s))
-        ret = source_listen(s, 0, e);
+    while (!ret && is_held(s)) {
+        ret = source_listen(s, clock_now_ns() + HOLD_LOOK_NS, e);
+        if (!ret || ret == -ETIME)
+            ret = source_heed_deadline(s, "and the guest is held before the switch", e);
+    }
     pthread_mutex_lock(&s->lock);
     s->holding = false;
     pthread_mutex_unlock(&s->lock);

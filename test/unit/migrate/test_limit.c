@@ -247,6 +247,22 @@ static void test_continue(void **state)
     pair_fini(&p);
 }
 
+/* Nobody says `continue`, and the time for it all is over. */
+static void test_deadline_while_held(void **state)
+{
+    struct godwit_params params;
+    struct pair p;
+
+    hold(&p);
+    params = p.params;
+    params.deadline_s = 1;
+    params.on_timeout = GODWIT_TIMEOUT_CANCEL;
+    godwit_source_set_params(p.source, &params);
+    pair_expect_source(&p, GODWIT_CANCELED);
+    pair_expect_kept(&p);
+    pair_fini(&p);
+}
+
 static void test_continue_is_not_waited_for(void **state)
 {
     struct pair p;
@@ -297,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_deadline_goes_on),
         cmocka_unit_test(test_postcopy_is_refused),
         cmocka_unit_test(test_continue),
+        cmocka_unit_test(test_deadline_while_held),
         cmocka_unit_test(test_continue_is_not_waited_for),
         cmocka_unit_test(test_cancel_while_held),
         cmocka_unit_test(test_destination_goes_while_held),

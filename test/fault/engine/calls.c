@@ -87,7 +87,7 @@ static const struct {
     [CALL_BIND] = {"bind",           {EADDRINUSE}                       },
     [CALL_LISTEN] = {"listen",         {EADDRINUSE}                       },
     [CALL_ACCEPT] = {"accept4",        {EINTR, EMFILE, ECONNABORTED}      },
-    [CALL_GETRANDOM] = {"getrandom",      {ENOSYS}                            },
+    [CALL_GETRANDOM] = {"getrandom",      {ENOSYS}                           },
 };
 
 _Static_assert(sizeof(calls) / sizeof(calls[0]) == CALL_COUNT, "a row for every call");

@@ -75,7 +75,9 @@ struct godwit_params {
     /* The link. */
     uint64_t max_bandwidth;       /* bytes/s over all lanes; 0: unlimited */
     uint64_t switchover_bandwidth; /* bytes/s that the model takes for the last pages; 0: measured */
-    uint32_t lanes;               /* read when the migration starts; 0: the engine chooses */
+    uint32_t lanes;               /* read when the migration starts; 0: the engine chooses.  Within a
+                                     host half the CPUs, 2 to 8 (1 on one CPU); to another as many as
+                                     CPUs, 2 to 8; with TLS one a CPU.  Always 1 over fd: and file: */
     uint32_t link_timeout_ms;     /* a channel on which nothing moves for so long is cut; 10000 */
     uint32_t network_timeout_ms;  /* patience with a cut link during precopy; 30000 */
     uint32_t ready_timeout_ms;    /* the source's patience for READY with the guest paused; 5000 */

@@ -1,33 +1,19 @@
 /* hello and manifest: the destination judges before anything else happens; then the lanes. */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "migrate/lanes.h"
 #include "migrate/source.h"
 #include "migrate/story.h"
 #include "stream/native/hello.h"
 #include "stream/native/manifest.h"
 #include "stream/native/words.h"
 
-#define STAGE       "setup"
-#define FEW_CPUS    4
-#define LANES_LIMIT 8
+#define STAGE "setup"
 /* Room for the manifest's frame and the regions' names. */
 #define FRAME_MAX 16384
-
-static uint32_t choose_lanes(void)
-{
-    cpu_set_t set;
-    uint32_t cpus = 1;
-
-    if (!sched_getaffinity(0, sizeof(set), &set))
-        cpus = (uint32_t)CPU_COUNT(&set);
-    if (cpus <= FEW_CPUS)
-        return cpus < 2 ? 1 : 2;
-    return cpus / 2 < LANES_LIMIT ? cpus / 2 : LANES_LIMIT;
-}
 
 uint64_t source_link_deadline(struct godwit_source *s)
 {
@@ -125,22 +111,32 @@ static int begin_digest(struct godwit_source *s, struct err *e)
     return 0;
 }
 
+/* Once it is known who is at the other end. */
+static void plan_lanes(struct godwit_source *s, const struct godwit_params *p)
+{
+    if (dialer_is_single(&s->dialer))
+        s->lanes = 1;
+    else if (p->lanes)
+        s->lanes = p->lanes < GODWIT_LANES_MAX ? p->lanes : GODWIT_LANES_MAX;
+    else
+        s->lanes = lanes_choose(s->link.channel, s->dialer.tls != NULL);
+    stats_plan(&s->stats, s->total, s->lanes);
+}
+
 int source_setup(struct godwit_source *s, struct err *e)
 {
     struct godwit_params p;
     int ret;
 
     source_params(s, &p);
-    s->lanes = dialer_is_single(&s->dialer) ? 1 : p.lanes ? p.lanes : choose_lanes();
-    if (s->lanes > GODWIT_LANES_MAX)
-        s->lanes = GODWIT_LANES_MAX;
-    stats_plan(&s->stats, s->total, s->lanes);
+    stats_plan(&s->stats, s->total, 0);
     atomic_store(&s->stats.remaining, s->total);
     ret = p.verify ? begin_digest(s, e) : 0;
     if (!ret)
         ret = hello(s, e);
     if (ret)
         return ret;
+    plan_lanes(s, &p);
     stats_stage(&s->stats, GODWIT_STAGE_MANIFEST);
     ret = manifest(s, e);
     if (!ret)

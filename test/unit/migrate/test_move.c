@@ -1,11 +1,14 @@
 /* Machines that arrive: transports, lanes, sizes, guests that work, zeros, paused machines. */
 #include "harness.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "migrate/lanes.h"
 
 static void move(struct pair *p, const char *uri)
 {
@@ -65,6 +68,65 @@ static void test_fd(void **state)
     pair_expect_moved(&p);
     assert_int_equal(pair_source_stats(&p).lanes, 1);
     pair_fini(&p);
+}
+
+/* By who is at the other end, and whether its CPUs are ours. */
+static void test_lanes_by_default(void **state)
+{
+    static const struct {
+        bool here, encrypted;
+        uint32_t cpus, lanes;
+    } cases[] = {
+        {true,  false, 1,   1 },
+        {true,  false, 2,   2 },
+        {true,  false, 4,   2 },
+        {true,  false, 12,  6 },
+        {true,  false, 64,  8 },
+        {false, false, 1,   2 },
+        {false, false, 6,   6 },
+        {false, false, 64,  8 },
+        {false, true,  1,   1 },
+        {false, true,  24,  24},
+        {true,  true,  500, 64},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(lanes_for(cases[i].here, cases[i].encrypted, cases[i].cpus),
+                         cases[i].lanes);
+}
+
+/* A datagram socket that is "connected" sends nothing. */
+static bool stays_here(int family, const char *host)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(9)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    bool v4 = family == AF_INET;
+    int ret, fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool here;
+
+    assert_true(fd >= 0);
+    assert_int_equal(inet_pton(family, host, v4 ? (void *)&in.sin_addr : (void *)&in6.sin6_addr),
+                     1);
+    ret = v4 ? connect(fd, (struct sockaddr *)&in, sizeof(in))
+             : connect(fd, (struct sockaddr *)&in6, sizeof(in6));
+    here = !ret && lanes_stay_here(fd);
+    close(fd);
+    return here;
+}
+
+static void test_lanes_know_loopback(void **state)
+{
+    int fds[2];
+
+    assert_true(stays_here(AF_INET, "127.0.0.1"));
+    assert_true(stays_here(AF_INET, "127.8.9.10"));
+    assert_false(stays_here(AF_INET, "192.0.2.1"));
+    assert_false(stays_here(AF_INET6, "2001:db8::1"));
+    assert_true(stays_here(AF_INET6, "::ffff:127.0.0.1"));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_true(lanes_stay_here(fds[0]));
+    close(fds[0]);
+    close(fds[1]);
 }
 
 static void test_lanes(void **state)
@@ -282,6 +344,8 @@ int main(void)
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_tcp6),
         cmocka_unit_test(test_unix), cmocka_unit_test(test_fd),
+        cmocka_unit_test(test_lanes_by_default),
+        cmocka_unit_test(test_lanes_know_loopback),
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_sparse),

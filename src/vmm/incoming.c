@@ -38,7 +38,7 @@ struct incoming {
     struct vm *vm;
     struct vmstate_note note;
     uint8_t token[GODWIT_TOKEN_SIZE];
-    char peer[128];
+    char peer[JOURNAL_PEER_SIZE];
     bool ready;
     atomic_bool validate_uuid; /* the monitor's setting, for the engine's thread */
 };

@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "qmp/command.h"
 #include "vmm/state_dir.h"
 
 #define JOURNAL_FOLDER_MAX 400
@@ -92,21 +93,27 @@ static void journal_boot_id(char out[40])
         close(fd);
 }
 
-static int journal_line(char *out, size_t cap, enum godwit_journal what, const uint8_t *token,
-                        const char *peer)
+/* With its newline; to be freed.  NULL: no memory. */
+static char *journal_line(enum godwit_journal what, const uint8_t *token, const char *peer)
 {
     char hex[2 * GODWIT_TOKEN_SIZE + 1], when[32], boot[40];
     time_t now = time(NULL);
+    char *text, *out = NULL;
+    json_t *line;
     struct tm tm;
 
     for (int i = 0; i < GODWIT_TOKEN_SIZE; i++)
         snprintf(hex + 2 * i, 3, "%02x", token[i]);
     journal_boot_id(boot);
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-    return snprintf(out, cap,
-                    "{\"time\":\"%s\",\"event\":\"%s\",\"boot\":\"%s\",\"token\":\"%s\","
-                    "\"peer\":\"%.200s\"}\n",
-                    when, event_names[what], boot, hex, peer ? peer : "");
+    line = json_pack("{s:s,s:s,s:s,s:s,s:o}", "time", when, "event", event_names[what], "boot",
+                     boot, "token", hex, "peer", qmp_text(peer ? peer : ""));
+    text = json_dumps(line, JSON_COMPACT);
+    if (text && asprintf(&out, "%s\n", text) < 0)
+        out = NULL;
+    free(text);
+    json_decref(line);
+    return out;
 }
 
 static int journal_append(const char *path, const char *line, size_t len, bool sync)
@@ -173,9 +180,9 @@ int journal_write(struct journal *j, enum godwit_journal what,
                   const uint8_t token[GODWIT_TOKEN_SIZE], const char *peer, struct err *e)
 {
     bool durable = what == GODWIT_JOURNAL_INTENT;
-    char line[640];
     const char *path;
-    int n, rc = journal_paths(j, token, e);
+    char *line;
+    int rc = journal_paths(j, token, e);
 
     if (rc != 0)
         return rc;
@@ -184,9 +191,12 @@ int journal_write(struct journal *j, enum godwit_journal what,
         journal_close(j);
         return 0;
     }
-    n = journal_line(line, sizeof(line), what, token, peer);
+    line = journal_line(what, token, peer);
+    if (!line)
+        return err_set(e, -ENOMEM, "journal", "no memory for the handover journal");
     path = durable ? j->durable : j->volatile_;
-    rc = journal_append(path, line, (size_t)n, durable);
+    rc = journal_append(path, line, strlen(line), durable);
+    free(line);
     if (rc == 0 && durable)
         rc = journal_sync_folder(path);
     if (rc != 0)
@@ -213,7 +223,7 @@ void journal_close(struct journal *j)
 struct journal_trace {
     char path[JOURNAL_FOLDER_MAX + 256];
     char name[160]; /* of the file, without the ending that the two differ in */
-    char peer[256], hex[2 * GODWIT_TOKEN_SIZE + 1];
+    char peer[JOURNAL_PEER_SIZE], hex[2 * GODWIT_TOKEN_SIZE + 1];
     uint8_t token[GODWIT_TOKEN_SIZE];
 };
 
@@ -243,7 +253,7 @@ static bool journal_find(const char *folder, const char *uuid, const char *endin
 /* The last line that is complete, as JSON; NULL when there is none. */
 static json_t *journal_last_line(const char *path)
 {
-    char text[4096], *line;
+    char text[8192], *line;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 

@@ -21,6 +21,8 @@
 
 #include "godwit/migrate.h"
 
+#define JOURNAL_PEER_SIZE 384 /* as long as the engine's URIs */
+
 struct journal {
     char durable[512], volatile_[512]; /* paths; "" until the first write */
     char uuid[37];

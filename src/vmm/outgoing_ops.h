@@ -27,7 +27,7 @@ struct outgoing {
     uint32_t nregions;
     enum runstate before; /* the stop */
     uint8_t token[GODWIT_TOKEN_SIZE];
-    char peer[128];
+    char peer[JOURNAL_PEER_SIZE];
     bool recorded;                 /* its record has been written since its last word */
     atomic_bool cancelling;        /* what waits on the engine's thread gives up */
     struct vm_dirty_since dirtied; /* up to the last dirty_rates */

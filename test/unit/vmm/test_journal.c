@@ -15,6 +15,7 @@
 #include "vmm/journal.h"
 
 static const uint8_t token[GODWIT_TOKEN_SIZE] = {0xde, 0xad};
+static const char *peer_name = "tcp:192.0.2.1:1";
 static char uuid[37];
 
 /* Folders of its own, and a machine that nobody else has. */
@@ -42,7 +43,7 @@ static unsigned asked;
 static int ask(const char *peer, const uint8_t t[GODWIT_TOKEN_SIZE], enum godwit_answer *out,
                struct err *e)
 {
-    assert_string_equal(peer, "tcp:192.0.2.1:1");
+    assert_string_equal(peer, peer_name);
     assert_memory_equal(t, token, GODWIT_TOKEN_SIZE);
     asked++;
     *out = answer;
@@ -67,7 +68,7 @@ static void write_event(struct journal *j, enum godwit_journal what)
 {
     struct err e = ERR_INIT;
 
-    if (journal_write(j, what, token, "tcp:192.0.2.1:1", &e) != 0)
+    if (journal_write(j, what, token, peer_name, &e) != 0)
         fail_msg("%s", e.text);
 }
 
@@ -223,6 +224,29 @@ static void test_half_a_line_decides_nothing(void **state)
     assert_int_equal(unlink(j.durable), 0);
 }
 
+/* Of a path, whatever is in it and however long it is, the one that comes back is asked. */
+static void test_a_peer_of_any_name(void **state)
+{
+    const char *before = peer_name;
+    char name[JOURNAL_PEER_SIZE];
+    struct journal j;
+
+    memset(name, '"', sizeof(name) - 1);
+    name[sizeof(name) - 1] = 0;
+    memcpy(name, "unix:/tmp/a\\b\n\x01", 16);
+    peer_name = name;
+    journal_init(&j, uuid, true);
+    write_event(&j, GODWIT_JOURNAL_INTENT);
+    write_event(&j, GODWIT_JOURNAL_COMMIT);
+    write_event(&j, GODWIT_JOURNAL_COMPLETED);
+    die(&j);
+    answer = GODWIT_ANSWER_NEVER_RAN;
+    asked = 0;
+    assert_int_equal(journal_check_start(uuid, ask, NULL), 0);
+    assert_int_equal(asked, 1);
+    peer_name = before;
+}
+
 static void test_destination_journal_is_another(void **state)
 {
     struct journal source, destination;
@@ -248,6 +272,7 @@ int main(void)
         cmocka_unit_test_setup(test_another_process_migrates, setup),
         cmocka_unit_test_setup(test_no_intent_without_the_lock, setup),
         cmocka_unit_test_setup(test_half_a_line_decides_nothing, setup),
+        cmocka_unit_test_setup(test_a_peer_of_any_name, setup),
         cmocka_unit_test_setup(test_destination_journal_is_another, setup),
     };
 

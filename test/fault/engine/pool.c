@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #define JOBS_MAX     64
-#define JOBS_DEFAULT 12
+#define JOBS_DEFAULT 10
 #define BATCH        16
 #define CASE_SECONDS 40
 #define SAID_MAX     12000

@@ -118,6 +118,8 @@ void judge_next_moves(struct pair *p, const char *uri)
     p->from.resumes = 0;
     if (uri != p->dial)
         snprintf(p->dial, sizeof(p->dial), "%s", uri);
+    p->params.link_timeout_ms = p->params.ready_timeout_ms = 10000; /* nothing is wrong any more */
+    godwit_sink_set_params(p->sink, &p->params);
     pair_migrate(p);
     pair_expect_moved(p);
 }

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -85,6 +87,31 @@ static int write_head(struct tape *t, struct err *e)
     return write_all(t, head, sizeof(head), e);
 }
 
+/* Two that write to one name would spoil each other's file.  Who died leaves a file that nobody
+ * holds, and it is written anew; who is about to finish renames it under its lock. */
+static int open_part(struct tape *t, struct err *e)
+{
+    /* The guest's memory is in it: nobody else's to read. */
+    int fd = open(t->part, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct stat held, named;
+
+    if (fd < 0)
+        return err_set_errno(e, -errno, STAGE, "cannot make '%s'", t->part);
+    if (flock(fd, LOCK_EX | LOCK_NB) || fstat(fd, &held) || stat(t->part, &named) ||
+        held.st_ino != named.st_ino || held.st_dev != named.st_dev) {
+        close(fd);
+        return err_set(e, -EBUSY, STAGE, "'%s' is being written by another migration", t->part);
+    }
+    if (ftruncate(fd, 0)) {
+        int ret = err_set_errno(e, -errno, STAGE, "cannot empty '%s'", t->part);
+
+        close(fd);
+        return ret;
+    }
+    t->fd = fd;
+    return 0;
+}
+
 int tape_create(struct tape *t, const char *path, uint64_t offset, struct err *e)
 {
     int ret;
@@ -93,11 +120,8 @@ int tape_create(struct tape *t, const char *path, uint64_t offset, struct err *e
     pthread_mutex_init(&t->lock, NULL);
     snprintf(t->path, sizeof(t->path), "%s", path);
     snprintf(t->part, sizeof(t->part), "%s.part", path);
-    /* The guest's memory is in it: nobody else's to read. */
-    t->fd = open(t->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (t->fd < 0) {
-        ret = err_set_errno(e, -errno, STAGE, "cannot make '%s'", t->part);
-    } else {
+    ret = open_part(t, e);
+    if (!ret) {
         t->writing = true;
         ret = offset ? keep_front(t, offset, e) : 0;
         if (!ret)

@@ -203,6 +203,16 @@ static int read_towards(struct link *l, uint8_t *at, size_t want, struct err *e)
     return l->got == want;
 }
 
+/* What a destination says is never longer: who asks is made to hold no more than that. */
+#define ANSWER_MAX (1U << 20)
+
+static size_t longest(const struct link *l)
+{
+    size_t max = native_type_max(l->header.type);
+
+    return l->asks && max > ANSWER_MAX ? ANSWER_MAX : max;
+}
+
 static int begin_body(struct link *l, struct err *e)
 {
     uint64_t padded;
@@ -211,7 +221,7 @@ static int begin_body(struct link *l, struct err *e)
     ret = record_header_decode(l->head, UINT32_MAX, &l->header, e);
     if (ret)
         return ret;
-    if (l->header.length > native_type_max(l->header.type))
+    if (l->header.length > longest(l))
         return err_set(e, -EPROTO, STAGE, "a %s record of %llu bytes is longer than any may be",
                        native_type_name(l->header.type), (unsigned long long)l->header.length);
     padded = record_padded(l->header.length);

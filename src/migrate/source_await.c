@@ -70,9 +70,11 @@ static void complete(struct godwit_source *s)
 
     atomic_store(&s->stats.remaining, 0);
     journal(s, GODWIT_JOURNAL_COMPLETED);
-    source_drop_lanes(s);
+    source_call_begin(s); /* a lane keeps the link alive: the second look comes after it */
     if (s->config.ops->released)
         s->config.ops->released(s->config.opaque);
+    source_call_end(s);
+    source_drop_lanes(s);
     stats_stage(&s->stats, GODWIT_STAGE_DONE);
     stats_status(&s->stats, GODWIT_COMPLETED, NULL);
     told = source_verify(s);

@@ -111,13 +111,19 @@ void place_expect(struct place *p, uint32_t region, const struct native_run *run
 
 /* ---- zeros ---------------------------------------------------------------------------------- */
 
+/* Whole blocks only: of huge pages a part cannot be given back, and some kernels leave it as it is.
+ */
 static void clear_pages(uint8_t *at, uint64_t n)
 {
-    size_t len = n * GODWIT_PAGE_SIZE;
+    const uintptr_t mask = PUNCH_PAGES * GODWIT_PAGE_SIZE - 1;
+    uint8_t *end = at + n * GODWIT_PAGE_SIZE;
+    uint8_t *from = at + (-(uintptr_t)at & mask), *to = end - ((uintptr_t)end & mask);
 
     /* Works on shared memory; on private memory it is refused, and the pages are written. */
-    if (n < PUNCH_PAGES || madvise(at, len, MADV_REMOVE))
-        memset(at, 0, len);
+    if (n < PUNCH_PAGES || from >= to || madvise(from, (size_t)(to - from), MADV_REMOVE))
+        from = to = end;
+    memset(at, 0, (size_t)(from - at));
+    memset(to, 0, (size_t)(end - to));
 }
 
 /* Only pages that hold something; those never written here are zero as they are, in the digest too.

@@ -1,8 +1,7 @@
 #include "migrate/batch.h"
 
+#include "migrate/zero.h"
 #include "stream/native/view.h"
-
-#include <isa-l/mem_routines.h>
 
 _Static_assert(BATCH_PAGES_MAX <= NATIVE_PAGES_DATA_MAX, "a batch fits a record");
 _Static_assert(GODWIT_PAGE_SIZE == NATIVE_PAGE_SIZE, "pages of the interface and of the stream");
@@ -30,16 +29,6 @@ static uint8_t *page_at(const struct batch *b, uint64_t page)
     return (uint8_t *)b->region->host + page * GODWIT_PAGE_SIZE;
 }
 
-/* Most pages that are not zero show it in the first or in a middle word; only the rest is read. */
-static bool is_zero(const uint8_t *page)
-{
-    const uint64_t *w = (const uint64_t *)(const void *)page;
-
-    if (__atomic_load_n(&w[0], __ATOMIC_RELAXED) || __atomic_load_n(&w[255], __ATOMIC_RELAXED))
-        return false;
-    return isal_zero_detect((void *)(uintptr_t)page, GODWIT_PAGE_SIZE) == 0;
-}
-
 static bool joins(const struct batch *b, uint64_t page, uint32_t kind)
 {
     const struct native_run *last = b->nruns ? &b->runs[b->nruns - 1] : NULL;
@@ -61,7 +50,7 @@ static void add_data(struct batch *b, uint64_t page, bool joined)
 /* false: no room. */
 static bool add(struct batch *b, uint64_t page)
 {
-    uint32_t kind = is_zero(page_at(b, page)) ? NATIVE_RUN_ZERO : NATIVE_RUN_DATA;
+    uint32_t kind = zero_page(page_at(b, page)) ? NATIVE_RUN_ZERO : NATIVE_RUN_DATA;
     bool joined = joins(b, page, kind);
 
     if (!joined && b->nruns == b->runs_max)

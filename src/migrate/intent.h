@@ -4,11 +4,15 @@
  * tests play whole migrations of simulated guests through it.
  *
  * The ladder, from the cheapest means to the dearest (doc/convergence.md):
- *   the limit is met        polish while that pays, then switch
- *   it will be met          more rounds
- *   it will not             say so; withhold the least that costs the guest about the least work,
- *                           within the ceiling: max-slowdown, or max-cpu-throttle with
- * auto-converge the deadline is over    what on-timeout says
+ *
+ *     the limit is met      polish while that pays, then switch
+ *
+ *     it will be met        more rounds
+ *
+ *     it will not           say so; withhold the least that costs the guest about the least work,
+ *                           within the ceiling: max-slowdown, or max-cpu-throttle (auto-converge)
+ *
+ *     the deadline is over  what on-timeout says
  */
 #ifndef GODWIT_MIGRATE_INTENT_H
 #define GODWIT_MIGRATE_INTENT_H

@@ -27,7 +27,6 @@ struct stats {
     uint64_t at_stop;      /* transferred when the guest stopped; UINT64_MAX: it has not */
 
     struct godwit_record *record; /* what story.h keeps beside s */
-    uint64_t round_sent;          /* transferred when the round began */
     stats_event_fn event; /* called on the migrate thread, without the lock */
     void *opaque;
 };

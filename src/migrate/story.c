@@ -73,7 +73,6 @@ void story_round_begin(struct stats *st, uint64_t dirty, uint64_t dirty_rate, ui
         .throttle = throttle,
     };
     st->s.throttle = throttle;
-    st->round_sent = atomic_load(&st->transferred);
     pthread_mutex_unlock(&st->lock);
 }
 

@@ -146,6 +146,7 @@ enum godwit_verified {
     GODWIT_VERIFIED_PENDING,
     GODWIT_VERIFIED_IDENTICAL,
     GODWIT_VERIFIED_DIFFERS,
+    GODWIT_VERIFIED_UNKNOWN, /* the comparison, or the link that told of it, ended before its verdict */
     GODWIT_VERIFIED_COUNT
 };
 

@@ -39,6 +39,7 @@ static const char *const verified_names[] = {
     [GODWIT_VERIFIED_PENDING] = "pending",
     [GODWIT_VERIFIED_IDENTICAL] = "identical",
     [GODWIT_VERIFIED_DIFFERS] = "differs",
+    [GODWIT_VERIFIED_UNKNOWN] = "unknown",
 };
 
 static const char *const phase_names[] = {

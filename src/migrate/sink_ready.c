@@ -89,7 +89,7 @@ static void account(struct godwit_sink *s, const struct vigil *v)
 }
 
 /* What the source finds when it looks at its memory once more. false: the link went before it said
- * so. */
+ * so, or it had not looked to the end: that is the last word then. */
 static bool hear_verdict(struct godwit_sink *s)
 {
     struct link_record rec;
@@ -110,6 +110,8 @@ static bool hear_verdict(struct godwit_sink *s)
         stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
         return true;
     }
+    story_verified(&s->stats, GODWIT_VERIFIED_UNKNOWN, NULL, 0);
+    stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
     return false;
 }
 

@@ -171,6 +171,13 @@ static bool tell(struct godwit_source *s, enum godwit_verified v, const char *pa
     return link_post(&s->link, &b, ret, NULL) == 0;
 }
 
+/* Nobody waited for it, or nobody could look. */
+static void leave_unknown(struct godwit_source *s, uint64_t ns)
+{
+    story_verified(&s->stats, GODWIT_VERIFIED_UNKNOWN, NULL, ns);
+    stats_tell(&s->stats, GODWIT_EVENT_VERIFIED);
+}
+
 static bool conclude(struct look *l, uint64_t ns)
 {
     enum godwit_verified v = l->differs ? GODWIT_VERIFIED_DIFFERS : GODWIT_VERIFIED_IDENTICAL;
@@ -212,13 +219,16 @@ bool source_verify(struct godwit_source *s)
     }
     if (n == 0) {
         log_warn("migrate", "no thread to look at the memory again: it is not verified");
+        leave_unknown(s, 0);
         return false;
     }
     attend(&l);
     for (unsigned i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
     pthread_mutex_destroy(&l.lock);
-    if (!l.differs && atomic_load(&l.quit))
+    if (!l.differs && atomic_load(&l.quit)) {
+        leave_unknown(s, clock_now_ns() - began);
         return false;
+    }
     return conclude(&l, clock_now_ns() - began);
 }

@@ -118,8 +118,12 @@ static void posted_send(void *opaque)
         tell(p->m, "MIGRATION_PASS", json_pack("{s:I}", "pass", (json_int_t)p->rounds), p->id);
         break;
     case GODWIT_EVENT_DECISION:
+        tell_from_record(p);
+        break;
     case GODWIT_EVENT_VERIFIED:
         tell_from_record(p);
+        if (p->changed)
+            p->changed(p->m, p->status);
         break;
     case GODWIT_EVENT_STAGE:
         break; /* is only logged */
@@ -140,6 +144,9 @@ static void log_event(enum godwit_event_kind kind, const struct godwit_stats *s)
                   s->error.text);
     else if (kind == GODWIT_EVENT_STATUS)
         log_info("migrate", "%s: %s", id, godwit_status_name(s->status));
+    else if (kind == GODWIT_EVENT_VERIFIED && s->verified == GODWIT_VERIFIED_UNKNOWN)
+        log_warn("migrate", "%s: whether memory is identical is not known: %s", id,
+                 "its comparison was not waited for, or its verdict not heard");
     else if (kind == GODWIT_EVENT_VERIFIED)
         log_info("migrate", "%s: memory %s", id, godwit_verified_name(s->verified));
 }

@@ -16,7 +16,7 @@
 struct monitor;
 
 /* From the engine's thread, of m->outgoing (is_source) or m->incoming; sent on the main loop, where
- * `changed` (may be NULL) is then called for a status event. */
+ * `changed` (may be NULL) is then called for a status and for the verdict on memory. */
 void migration_event_post(struct monitor *m, bool is_source, enum godwit_event_kind kind,
                           const struct godwit_stats *stats,
                           void (*changed)(struct monitor *m, enum godwit_status status));

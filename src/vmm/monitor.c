@@ -19,7 +19,8 @@
 #include "vmm/outgoing.h"
 #include "vmm/tls_creds.h"
 
-#define ASK_TIMEOUT_MS 5000 /* a destination, what became of a machine */
+#define ASK_TIMEOUT_MS   5000            /* a destination, what became of a machine */
+#define VERDICT_LIMIT_NS (10 * NS_PER_S) /* how long a quit waits for the verdict on memory */
 
 /* ---- life ---- */
 
@@ -332,11 +333,31 @@ int monitor_powerdown(struct monitor *m, struct err *e)
 
 /* ---- the end ---- */
 
+static void monitor_hurry(void *monitor)
+{
+    struct monitor *m = monitor;
+
+    outgoing_hurry(m->outgoing);
+    monitor_try_exit(m);
+}
+
+/* The loop frees it.  Where there is none, whoever waits for long quits twice. */
+static void monitor_bound_end(struct monitor *m)
+{
+    struct loop_timer *t = loop_timer_new(m->loop, monitor_hurry, m);
+
+    if (t)
+        loop_timer_set(t, clock_now_ns() + VERDICT_LIMIT_NS);
+}
+
 void monitor_quit(struct monitor *m, const char *reason, bool by_guest)
 {
-    if (m->quitting)
+    if (m->quitting) {
+        monitor_hurry(m);
         return;
+    }
     m->quitting = true;
+    monitor_bound_end(m);
     monitor_event(m, "SHUTDOWN", json_pack("{s:b,s:s}", "guest", by_guest, "reason", reason));
     log_info("monitor", "ending: %s", reason);
     monitor_try_exit(m);

@@ -101,8 +101,11 @@ int outgoing_cancel(struct monitor *m, struct err *e)
 
     if (!m->outgoing)
         return 0;
-    atomic_store(&m->outgoing->cancelling, true);
+    outgoing_hurry(m->outgoing);
     rc = godwit_source_cancel(m->outgoing->source);
+    monitor_try_exit(m); /* a quit waits for the verdict on memory no longer */
+    if (!m->outgoing)
+        return 0;
     if (rc == -EBUSY)
         return err_set(e, rc, "migrate",
                        "too late to cancel: the machine has been committed to the destination");
@@ -159,11 +162,21 @@ bool outgoing_is_active(struct outgoing *o)
 bool outgoing_holds_quit(struct outgoing *o)
 {
     struct godwit_stats s;
+    int rc;
 
-    if (!o || godwit_source_cancel(o->source) != -EBUSY)
+    if (!o)
         return false;
+    rc = godwit_source_cancel(o->source);
     godwit_source_stats(o->source, &s);
-    return s.status == GODWIT_ACTIVE;
+    if (s.status == GODWIT_COMPLETED)
+        return s.verified == GODWIT_VERIFIED_PENDING && !atomic_load(&o->cancelling);
+    return rc == -EBUSY && s.status == GODWIT_ACTIVE;
+}
+
+void outgoing_hurry(struct outgoing *o)
+{
+    if (o)
+        atomic_store(&o->cancelling, true);
 }
 
 static bool outgoing_is_open(struct outgoing *o)

@@ -33,8 +33,11 @@ void outgoing_record(struct outgoing *o, struct godwit_record *out);
 void outgoing_set_recorded(struct outgoing *o);
 /* Not ended: also while unresolved. NULL: false */
 bool outgoing_is_active(struct outgoing *o);
-/* The handover is under way and will be decided soon: a quit waits for it. NULL: false */
+/* The handover is under way and will be decided soon, or memory is being compared: a quit waits for
+ * that. NULL: false */
 bool outgoing_holds_quit(struct outgoing *o);
+/* From now on the comparison holds up nobody. NULL is fine. */
+void outgoing_hurry(struct outgoing *o);
 /* Cancels what can be and waits; what is unresolved stays so, in its journal. NULL is fine. */
 void outgoing_free(struct outgoing *o);
 

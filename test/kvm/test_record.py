@@ -108,6 +108,16 @@ def test_strange_numbers_do_not_hurt_the_picture(tmp_path):
     assert "nan" not in done.stdout and "inf" not in done.stdout
 
 
+def test_who_quits_after_it_waits_for_the_verdict(machine):
+    source = machine("source", append=witness_line(1, static=400, ws=16, rate=50), memory="640M")
+    target = machine("target", incoming="tcp:127.0.0.1:0")
+    source.witness.wait("READY", 60)
+    source.migrate(target.listening_uri())
+    assert source.wait_migration()["status"] == "completed"
+    assert source.quit() == 0
+    proven_records(source)
+
+
 def test_who_quits_leaves_one(machine):
     source = machine("source", append=witness_line(1, static=64, ws=16, rate=50), memory="256M")
     target = machine("target", incoming="tcp:127.0.0.1:0")

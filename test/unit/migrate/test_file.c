@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "migrate/tape.h"
 
 static char folder[64], path[96], uri[128];
 
@@ -111,6 +112,25 @@ static void test_no_folder(void **state)
     pair_fini(&p);
 }
 
+/* The second is told; what somebody left who died is in nobody's way. */
+static void test_two_savers(void **state)
+{
+    struct tape first, second;
+    struct err e = ERR_INIT;
+    char part[112];
+    int fd;
+
+    snprintf(part, sizeof(part), "%s.part", path);
+    fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(tape_create(&first, path, 0, &e), 0);
+    assert_int_equal(tape_create(&second, path, 0, &e), -EBUSY);
+    assert_int_equal(access(part, F_OK), 0); /* it is not the second's to remove */
+    tape_close(&first);
+    assert_int_not_equal(access(part, F_OK), 0);
+}
+
 /* A file that ends at any place, or has a byte changed that a checksum covers, is no machine. */
 static void play_damaged(struct pair *p, off_t length, const char *why)
 {
@@ -191,7 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_round_trip), TEST(test_offset),    TEST(test_canceled),
-        TEST(test_no_folder),  TEST(test_cut_short), TEST(test_no_machine),
+        TEST(test_no_folder),  TEST(test_two_savers), TEST(test_cut_short), TEST(test_no_machine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

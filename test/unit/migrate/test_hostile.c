@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -611,6 +612,36 @@ static void test_deadline_in_noise(void **state)
     }
 }
 
+/* A record that only a source sends is not waited for at the source, however it begins. */
+static void test_answers_are_short(void **state)
+{
+    for (int asks = 0; asks < 2; asks++) {
+        const struct native_rehearsal r = {.data = calloc(1, 2 * MIB), .len = 2 * MIB};
+        struct link_record rec;
+        struct channel *peer;
+        struct bell bell;
+        struct link l;
+        struct buf b;
+        int fds[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+        assert_int_equal(bell_init(&bell), 0);
+        peer = channel_from_fd(fds[0], "destination");
+        buf_init(&b, 0);
+        assert_int_equal(native_rehearsal_encode(&b, &r), 0);
+        assert_int_equal(channel_write(peer, b.data, 1024, NULL), 0);
+        link_init(&l, &bell, NULL, NULL, asks);
+        link_attach(&l, channel_from_fd(fds[1], "source"), 3000);
+        assert_int_equal(link_wait(&l, clock_now_ns() + 50 * NS_PER_MS, &rec, NULL),
+                         asks ? -EPROTO : -ETIME);
+        link_fini(&l);
+        channel_free(peer);
+        buf_fini(&b);
+        bell_fini(&bell);
+        free((void *)(uintptr_t)r.data);
+    }
+}
+
 /* The guest is paused for no longer than it may be, and the source ends, whatever it hears. */
 static void test_chatter_for_ready(void **state)
 {
@@ -673,6 +704,7 @@ int main(void)
         cmocka_unit_test(test_pages_after_the_state),
         cmocka_unit_test(test_chatter_for_ready),
         cmocka_unit_test(test_deadline_in_noise),
+        cmocka_unit_test(test_answers_are_short),
         cmocka_unit_test(test_rehearsals),
         cmocka_unit_test(test_rehearsal_is_refused),
         cmocka_unit_test(test_asked_while_arriving),

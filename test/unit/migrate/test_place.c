@@ -150,6 +150,25 @@ static void test_zeros(void **state)
     bench_fini(&b);
 }
 
+/* What lies at the edges of whole blocks is zero, too, and what lies beside the run is left alone. */
+static void test_long_zeros(void **state)
+{
+    const struct native_run data[] = {DATA(0, PAGES)}, zeros[] = {ZERO(3, PAGES - 8)};
+    struct bench b;
+    uint8_t *at;
+
+    (void)state;
+    bench_init(&b, PAGES);
+    EXPECT(&b, data);
+    at = place_at(&b.place, 0, 0);
+    memset(at, 0x5a, (size_t)PAGES * GODWIT_PAGE_SIZE);
+    place_zeros(&b.place, 0, zeros, 1);
+    for (uint64_t i = 0; i < PAGES; i++)
+        for (uint64_t k = 0; k < GODWIT_PAGE_SIZE; k += 8)
+            assert_int_equal(at[i * GODWIT_PAGE_SIZE + k], i < 3 || i >= PAGES - 5 ? 0x5a : 0);
+    bench_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_dense_small),
         cmocka_unit_test(test_dense_end),
         cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_long_zeros),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

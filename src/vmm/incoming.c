@@ -23,17 +23,20 @@
 #include "vmm/manifest.h"
 #include "vmm/migration_events.h"
 #include "vmm/monitor.h"
+#include "vmm/record.h"
 #include "vmm/tls_creds.h"
 #include "vmm/uri.h"
 #include "vmm/vmstate.h"
 
 struct incoming {
     struct monitor *m;
-    struct godwit_sink *sink;
+    _Atomic(struct godwit_sink *) sink; /* NULL only while it is being started */
     struct tls_object *tls; /* held; NULL: in the clear */
     struct journal journal;
     struct manifest *manifest;
-    struct machine_config config; /* what is built: the manifest's machine, this host's back-ends */
+    /* What is built: the manifest's machine, this host's back-ends.  Until it is accepted: what the
+     * command line says, with the name and the UUID of what tried to come. */
+    struct machine_config config;
     struct bootimage boot[BOOTIMAGE_COUNT];
     struct vm *vm;
     struct vmstate_note note;
@@ -99,6 +102,10 @@ static int incoming_manifest(void *opaque, const void *data, size_t len,
     if (!in->manifest)
         return err_set(e, -ENOMEM, "manifest", "no memory for the manifest");
     rc = manifest_parse(data, len, in->manifest, e);
+    if (rc == 0) {
+        memcpy(in->config.name, in->manifest->config.name, sizeof(in->config.name));
+        memcpy(in->config.uuid, in->manifest->config.uuid, sizeof(in->config.uuid));
+    }
     if (rc == 0)
         rc = accept_manifest(in->m, atomic_load(&in->validate_uuid), in->manifest, &in->config, e);
     if (rc == 0)
@@ -269,11 +276,27 @@ static void incoming_status_changed(struct monitor *m, enum godwit_status status
         monitor_set_state(m, RUNSTATE_UNRESOLVED);
 }
 
+/* Here, on the engine's thread: writing a file must not hold up the main loop, and a monitor that ends
+ * does not know of this migration any more. */
+static void incoming_leave_record(struct incoming *in)
+{
+    struct godwit_sink *sink = atomic_load(&in->sink);
+    struct godwit_record *r = sink ? malloc(sizeof(*r)) : NULL;
+
+    if (!r)
+        return;
+    godwit_sink_record(sink, r);
+    record_write(&in->config, r);
+    free(r);
+}
+
 static void incoming_event(void *opaque, enum godwit_event_kind kind,
                            const struct godwit_stats *stats)
 {
     struct incoming *in = opaque;
 
+    if (migration_event_ends(kind, stats->status))
+        incoming_leave_record(in);
     if (kind != GODWIT_EVENT_ROUND) /* passes are the source's to tell */
         migration_event_post(in->m, false, kind, stats, incoming_status_changed);
 }
@@ -295,6 +318,7 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
 {
     struct godwit_sink_config c = {.ops = &incoming_ops, .uri = uri, .params = m->params};
     struct err unused = ERR_INIT;
+    struct godwit_sink *sink;
     struct incoming *in;
     char address[384];
     int rc;
@@ -313,6 +337,7 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
     if (!in)
         return err_set(e, -ENOMEM, "migrate", "no memory to receive with");
     in->m = m;
+    in->config = m->config;
     atomic_store(&in->validate_uuid, m->settings.validate_uuid);
     c.opaque = in;
     accept_facts_prepare(&unused); /* what fails now is told to the source */
@@ -322,12 +347,13 @@ int incoming_start(struct monitor *m, const char *uri, struct err *e)
         rc = uri_resolve(m, uri, address, sizeof(address), e);
     c.uri = address;
     if (rc == 0)
-        rc = godwit_sink_start(&c, &in->sink, e);
+        rc = godwit_sink_start(&c, &sink, e);
     if (rc != 0) {
         tls_object_put(in->tls);
         free(in);
         return rc;
     }
+    atomic_store(&in->sink, sink);
     m->incoming = in;
     godwit_sink_address(in->sink, address, sizeof(address));
     log_info("migrate", "listening for a machine on %s", address);

@@ -71,9 +71,10 @@ static void tell_record(const struct posted *p, const struct godwit_record *r)
     }
     if (p->kind == GODWIT_EVENT_VERIFIED)
         tell_verified(m, r);
+    if (!p->is_source)
+        return; /* incoming.c has written it */
     record_write(&m->config, r);
-    if (p->is_source)
-        outgoing_set_recorded(m->outgoing);
+    outgoing_set_recorded(m->outgoing);
 }
 
 /* What the event is about is in the record: it is too large to post. */
@@ -100,6 +101,11 @@ static bool is_last_word(enum godwit_status s)
 {
     return s == GODWIT_COMPLETED || s == GODWIT_FAILED || s == GODWIT_CANCELED ||
            s == GODWIT_UNRESOLVED;
+}
+
+bool migration_event_ends(enum godwit_event_kind kind, enum godwit_status status)
+{
+    return kind == GODWIT_EVENT_VERIFIED || (kind == GODWIT_EVENT_STATUS && is_last_word(status));
 }
 
 static void posted_send(void *opaque)

@@ -21,4 +21,7 @@ void migration_event_post(struct monitor *m, bool is_source, enum godwit_event_k
                           const struct godwit_stats *stats,
                           void (*changed)(struct monitor *m, enum godwit_status status));
 
+/* Is it a word after which the migration's record is written anew?  Any thread. */
+bool migration_event_ends(enum godwit_event_kind kind, enum godwit_status status);
+
 #endif

@@ -118,6 +118,20 @@ def test_who_quits_after_it_waits_for_the_verdict(machine):
     proven_records(source)
 
 
+def test_a_destination_that_quits_leaves_one(machine):
+    source = machine("source", append=witness_line(1, static=64, ws=16, rate=50), memory="256M")
+    target = machine("target", incoming="tcp:127.0.0.1:0")
+    source.witness.wait("READY", 60)
+    source.set(max_bandwidth=4 << 20)
+    source.migrate(target.listening_uri())
+    source.wait_migration(("active",))
+    identity = source.migration()["id"]
+    assert target.quit() == 0
+    found = records(target)[f"{identity}-destination.json"]
+    assert found["migration"]["status"] == "failed"
+    assert found["machine"]["uuid"] and source.wait_migration()["status"] == "failed"
+
+
 def test_who_quits_leaves_one(machine):
     source = machine("source", append=witness_line(1, static=64, ws=16, rate=50), memory="256M")
     target = machine("target", incoming="tcp:127.0.0.1:0")

@@ -71,6 +71,7 @@ struct godwit_source {
     uint64_t hurried_ns;   /* since when the destination is waited for, the guest being paused */
     uint64_t rated_ns;     /* when the vCPUs' rates were asked for last */
     uint64_t rehearsed_ns; /* when it was rehearsed last; 0: never */
+    uint64_t doubt_ns;     /* how long a rehearsal is believed that forbids the switch */
     uint64_t passed; /* the mark up to which the destination has all pages, by its own word */
     struct digest *digest; /* &hashes; NULL: off */
     struct digest hashes;

@@ -17,6 +17,10 @@
 #define RATES_MIN_NS (10 * NS_PER_MS)
 /* What a rehearsal found is believed for so long. */
 #define REHEARSAL_NS (10 * NS_PER_S)
+/* One that alone forbids the switch is doubted sooner, ever more slowly: the hosts may just have been
+ * busy. */
+#define DOUBT_FIRST_NS (250 * NS_PER_MS)
+#define DOUBT_MOST_NS  (8 * NS_PER_S)
 
 static uint64_t elapsed_ns(const struct godwit_source *s)
 {
@@ -138,6 +142,19 @@ static bool rehearsal_is_old(const struct godwit_source *s)
     return clock_now_ns() - s->rehearsed_ns > REHEARSAL_NS;
 }
 
+/* Pausing, saving and loading are said to take longer than the limit allows. */
+static bool rehearsal_is_doubtful(struct godwit_source *s)
+{
+    struct godwit_params p;
+
+    source_params(s, &p);
+    if (!s->rehearsed_ns || converge_bound(&s->model, 0) <= p.downtime_limit_ms * NS_PER_MS ||
+        clock_now_ns() - s->rehearsed_ns < s->doubt_ns)
+        return false;
+    s->doubt_ns = s->doubt_ns * 2 < DOUBT_MOST_NS ? s->doubt_ns * 2 : DOUBT_MOST_NS;
+    return true;
+}
+
 /* Durable before the stop, and outside of the blackout. *slow: more got dirty meanwhile. */
 static int journal_intent(struct godwit_source *s, bool *slow, struct err *e)
 {
@@ -218,6 +235,8 @@ int source_judge(struct godwit_source *s, bool comparable, uint64_t *dirty, stru
     int ret = 0;
 
     if (s->all_sent && !s->rehearsed_ns)
+        s->doubt_ns = DOUBT_FIRST_NS;
+    if (s->all_sent && (!s->rehearsed_ns || rehearsal_is_doubtful(s)))
         ret = rehearse(s, e);
     if (!ret)
         ret = source_sync(s, &pages, e);

@@ -3,6 +3,8 @@
 import re
 import time
 
+# A W line without them lost characters on its way: a crowded host's serial port does that.
+W_KEYS = {"n", "up_ms", "alive", "pass", "bad", "lost", "gen", "work", "stop_us", "stops"}
 # Not `dropped`: a slow host's serial port loses lines, and the counters count all the same.
 ZERO_KEYS = ("bad", "lost", "newer", "mangled", "state_bad", "tsc_back")
 
@@ -22,6 +24,8 @@ def parse(line):
                 values[key] = float(value)
             except ValueError:
                 values[key] = value
+    if match.group(1) == "W" and not W_KEYS <= values.keys():
+        return None
     return match.group(1), values
 
 

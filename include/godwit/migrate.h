@@ -326,6 +326,8 @@ struct godwit_source_ops {
 
     /* ---- what follows may be NULL: the engine does without ---- */
 
+    /* The guest does not run now: nobody feels a blackout, so downtime-limit does not count. */
+    bool (*paused)(void *opaque);
     /* Bytes/s that each of config.nvcpus vCPUs has dirtied since the last call (the first: since
      * dirty_start), not more often than every 10 ms.  -ENOTSUP: only the sum is known. */
     int (*dirty_rates)(void *opaque, uint64_t *bytes_per_s, uint32_t n);

@@ -17,6 +17,8 @@
 #define RATES_MIN_NS (10 * NS_PER_MS)
 /* What a rehearsal found is believed for so long. */
 #define REHEARSAL_NS (10 * NS_PER_S)
+/* A guest that does not run feels no blackout. */
+#define PAUSED_LIMIT_MS 3600000U
 /* One that alone forbids the switch is doubted sooner, ever more slowly: the hosts may just have been
  * busy. */
 #define DOUBT_FIRST_NS (250 * NS_PER_MS)
@@ -202,6 +204,8 @@ static void make_plan(struct godwit_source *s, uint64_t dirty, uint64_t interval
                                .can_throttle = s->config.ops->throttle != NULL};
 
     source_params(s, &p);
+    if (s->config.ops->paused && s->config.ops->paused(s->config.opaque))
+        p.downtime_limit_ms = PAUSED_LIMIT_MS;
     s->model.rtt_ns = s->link.rtt_ns;
     learn_rates(s, per_second(dirty, interval_ns));
     intent_judge(&s->plan, &s->model, &view, plan);

@@ -108,6 +108,17 @@ static int outgoing_dirty_rates(void *opaque, uint64_t *bytes_per_s, uint32_t n)
     return vm_dirty_rates(o->vm, &o->dirtied, bytes_per_s, n, NULL);
 }
 
+static bool outgoing_paused(void *opaque)
+{
+    struct outgoing *o = opaque;
+    bool paused;
+
+    pthread_mutex_lock(&o->vm->pause_lock);
+    paused = o->vm->paused;
+    pthread_mutex_unlock(&o->vm->pause_lock);
+    return paused;
+}
+
 static void outgoing_throttle(void *opaque, uint32_t vcpu, uint32_t percent)
 {
     struct outgoing *o = opaque;
@@ -340,6 +351,7 @@ const struct godwit_source_ops outgoing_ops = {
     .released = outgoing_released,
     .finish = outgoing_finish,
     .event = outgoing_event,
+    .paused = outgoing_paused,
     .dirty_rates = outgoing_dirty_rates,
     .throttle = outgoing_throttle,
     .rehearse = outgoing_rehearse,

@@ -35,7 +35,7 @@ static const int calls_main[] = {
     SCMP_SYS(dup3),          SCMP_SYS(epoll_create1), SCMP_SYS(epoll_pwait),
     SCMP_SYS(epoll_wait),    SCMP_SYS(eventfd2),      SCMP_SYS(faccessat),
     SCMP_SYS(faccessat2),    SCMP_SYS(fadvise64),     SCMP_SYS(fallocate),
-    SCMP_SYS(fdatasync),
+    SCMP_SYS(fdatasync),     SCMP_SYS(flock),
     SCMP_SYS(fstatfs),       SCMP_SYS(fsync),         SCMP_SYS(ftruncate),
     SCMP_SYS(getdents64),    SCMP_SYS(getegid),       SCMP_SYS(geteuid),
     SCMP_SYS(getgid),        SCMP_SYS(getpeername),   SCMP_SYS(getpriority),

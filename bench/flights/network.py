@@ -25,12 +25,12 @@ class Link:
         a, b = self.names
         for name in self.names:
             ip("netns", "add", name)
-        ip("-n", a, "link", "add", "up", "type", "veth", "peer", "name", "up", "netns", b)
+        ip("-n", a, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", b)
         for side, name in enumerate(self.names):
             ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "address", "add", f"192.0.2.{side + 1}/24", "dev", "up")
-            ip("-n", name, "link", "set", "up", "up")
-            subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", "up", "root", "tbf", "rate",
+            ip("-n", name, "address", "add", f"192.0.2.{side + 1}/24", "dev", "wire")
+            ip("-n", name, "link", "set", "wire", "up")
+            subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", "wire", "root", "tbf", "rate",
                             f"{self.megabits}mbit", "burst", "256kb", "latency", "20ms"], check=True)
         return self
 

@@ -3,52 +3,25 @@
 #include <errno.h>
 #include <string.h>
 
+#include "stream/native/body.h"
 #include "wire/reader.h"
 #include "wire/record.h"
-#include "wire/writer.h"
 
 #define STAGE "stream"
-
-struct words {
-    struct buf body;
-    struct writer w;
-};
-
-static void begin(struct words *b, size_t max)
-{
-    buf_init(&b->body, max);
-    writer_init(&b->w, &b->body);
-}
-
-static int end(struct words *b, struct buf *out, uint32_t type, uint32_t flags)
-{
-    int ret = b->w.failed ? -ENOMEM : record_append(out, type, flags, b->body.data, b->body.len);
-
-    buf_fini(&b->body);
-    return ret;
-}
-
-static int check(const struct reader *r, enum native_type type, struct err *e)
-{
-    if (!reader_done(r))
-        return err_set(e, -EPROTO, STAGE, "the %s record (%zu bytes) is malformed",
-                       native_type_name(type), r->len);
-    return 0;
-}
 
 /* ---- RESUME --------------------------------------------------------------------------------- */
 
 int native_resume_encode(struct buf *out, const struct native_resume *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u64(&b.w, v->passed);
     writer_u32(&b.w, v->lanes);
     writer_u32(&b.w, 0);
     for (uint32_t i = 0; i < v->lanes; i++)
         writer_u64(&b.w, v->records[i]);
-    return end(&b, out, NATIVE_RESUME, 0);
+    return body_end(&b, out, NATIVE_RESUME, 0);
 }
 
 int native_resume_decode(const void *body, size_t len, struct native_resume *v, struct err *e)
@@ -63,20 +36,20 @@ int native_resume_decode(const void *body, size_t len, struct native_resume *v, 
         return err_set(e, -EPROTO, STAGE, "the resume record (%u lanes) is malformed", v->lanes);
     for (uint32_t i = 0; i < v->lanes; i++)
         v->records[i] = reader_u64(&r);
-    return check(&r, NATIVE_RESUME, e);
+    return body_check(&r, NATIVE_RESUME, e);
 }
 
 /* ---- the rehearsal -------------------------------------------------------------------------- */
 
 int native_rehearsal_encode(struct buf *out, const struct native_rehearsal *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, v->len + 16);
+    body_begin(&b, v->len + 16);
     writer_u32(&b.w, 0);
     writer_u32(&b.w, (uint32_t)v->len);
     writer_bytes(&b.w, v->data, v->len);
-    return end(&b, out, NATIVE_REHEARSAL, 0);
+    return body_end(&b, out, NATIVE_REHEARSAL, 0);
 }
 
 int native_rehearsal_decode(const void *body, size_t len, struct native_rehearsal *v, struct err *e)
@@ -88,18 +61,18 @@ int native_rehearsal_decode(const void *body, size_t len, struct native_rehearsa
         r.failed = true;
     v->len = reader_u32(&r);
     v->data = reader_view(&r, v->len);
-    return check(&r, NATIVE_REHEARSAL, e);
+    return body_check(&r, NATIVE_REHEARSAL, e);
 }
 
 int native_rehearsed_encode(struct buf *out, const struct native_rehearsed *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u32(&b.w, v->loaded);
     writer_u32(&b.w, 0);
     writer_u64(&b.w, v->load_ns);
-    return end(&b, out, NATIVE_REHEARSED, 0);
+    return body_end(&b, out, NATIVE_REHEARSED, 0);
 }
 
 int native_rehearsed_decode(const void *body, size_t len, struct native_rehearsed *v, struct err *e)
@@ -113,16 +86,16 @@ int native_rehearsed_decode(const void *body, size_t len, struct native_rehearse
         r.failed = true;
     v->loaded = loaded;
     v->load_ns = reader_u64(&r);
-    return check(&r, NATIVE_REHEARSED, e);
+    return body_check(&r, NATIVE_REHEARSED, e);
 }
 
 /* ---- TIMES ---------------------------------------------------------------------------------- */
 
 int native_times_encode(struct buf *out, const struct native_times *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u32(&b.w, v->kind);
     writer_u32(&b.w, v->verdict);
     writer_u64(&b.w, v->own_ns);
@@ -130,7 +103,7 @@ int native_times_encode(struct buf *out, const struct native_times *v)
     for (int i = 0; i < NATIVE_PHASES; i++)
         writer_u64(&b.w, v->phase_ns[i]);
     writer_string(&b.w, v->differs);
-    return end(&b, out, NATIVE_TIMES, RECORD_OPTIONAL);
+    return body_end(&b, out, NATIVE_TIMES, RECORD_OPTIONAL);
 }
 
 static void make_printable(char *s)
@@ -158,5 +131,5 @@ int native_times_decode(const void *body, size_t len, struct native_times *v, st
         r.failed = true;
     v->kind = (enum native_times_kind)(r.failed ? 0 : kind);
     v->verdict = (enum native_verdict)(r.failed ? 0 : verdict);
-    return check(&r, NATIVE_TIMES, e);
+    return body_check(&r, NATIVE_TIMES, e);
 }

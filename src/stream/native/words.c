@@ -4,42 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "stream/native/body.h"
 #include "wire/reader.h"
 #include "wire/record.h"
-#include "wire/writer.h"
 
-#define STAGE           "stream"
 #define MARK_LAST       (1U << 0)
 #define STATE_RUNNING   (1U << 0)
 #define ERRNO_MAX       4095
 #define STATE_HEAD_SIZE 16
-
-struct words {
-    struct buf body;
-    struct writer w;
-};
-
-static void begin(struct words *b, size_t max)
-{
-    buf_init(&b->body, max);
-    writer_init(&b->w, &b->body);
-}
-
-static int end(struct words *b, struct buf *out, uint32_t type, uint32_t flags)
-{
-    int ret = b->w.failed ? -ENOMEM : record_append(out, type, flags, b->body.data, b->body.len);
-
-    buf_fini(&b->body);
-    return ret;
-}
-
-static int check(const struct reader *r, enum native_type type, struct err *e)
-{
-    if (!reader_done(r))
-        return err_set(e, -EPROTO, STAGE, "the %s record (%zu bytes) is malformed",
-                       native_type_name(type), r->len);
-    return 0;
-}
 
 /* What a peer says ends up in logs and on terminals. */
 static void make_printable(char *s)
@@ -51,12 +23,12 @@ static void make_printable(char *s)
 
 int native_round_encode(struct buf *out, const struct native_round *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u64(&b.w, v->round);
     writer_u64(&b.w, v->remaining);
-    return end(&b, out, NATIVE_ROUND, RECORD_OPTIONAL);
+    return body_end(&b, out, NATIVE_ROUND, RECORD_OPTIONAL);
 }
 
 int native_round_decode(const void *body, size_t len, struct native_round *v, struct err *e)
@@ -66,17 +38,17 @@ int native_round_decode(const void *body, size_t len, struct native_round *v, st
     reader_init(&r, body, len);
     v->round = reader_u64(&r);
     v->remaining = reader_u64(&r);
-    return check(&r, NATIVE_ROUND, e);
+    return body_check(&r, NATIVE_ROUND, e);
 }
 
 int native_mark_encode(struct buf *out, const struct native_mark *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u64(&b.w, v->sequence);
     writer_u32(&b.w, v->last ? MARK_LAST : 0);
-    return end(&b, out, NATIVE_MARK, 0);
+    return body_end(&b, out, NATIVE_MARK, 0);
 }
 
 int native_mark_decode(const void *body, size_t len, struct native_mark *v, struct err *e)
@@ -90,19 +62,19 @@ int native_mark_decode(const void *body, size_t len, struct native_mark *v, stru
     if (flags & ~MARK_LAST)
         r.failed = true;
     v->last = flags & MARK_LAST;
-    return check(&r, NATIVE_MARK, e);
+    return body_check(&r, NATIVE_MARK, e);
 }
 
 int native_state_encode(struct buf *out, const struct native_state *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, v->len + STATE_HEAD_SIZE);
+    body_begin(&b, v->len + STATE_HEAD_SIZE);
     writer_u64(&b.w, v->sequence);
     writer_u32(&b.w, v->was_running ? STATE_RUNNING : 0);
     writer_u32(&b.w, (uint32_t)v->len);
     writer_bytes(&b.w, v->data, v->len);
-    return end(&b, out, NATIVE_STATE, 0);
+    return body_end(&b, out, NATIVE_STATE, 0);
 }
 
 int native_state_decode(const void *body, size_t len, struct native_state *v, struct err *e)
@@ -118,17 +90,17 @@ int native_state_decode(const void *body, size_t len, struct native_state *v, st
     if (flags & ~STATE_RUNNING)
         r.failed = true;
     v->was_running = flags & STATE_RUNNING;
-    return check(&r, NATIVE_STATE, e);
+    return body_check(&r, NATIVE_STATE, e);
 }
 
 int native_word_encode(struct buf *out, enum native_type type, const struct native_word *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_bytes(&b.w, v->token, sizeof(v->token));
     writer_string(&b.w, v->text);
-    return end(&b, out, type, 0);
+    return body_end(&b, out, type, 0);
 }
 
 int native_word_decode(const void *body, size_t len, struct native_word *v, struct err *e)
@@ -139,18 +111,18 @@ int native_word_decode(const void *body, size_t len, struct native_word *v, stru
     reader_bytes(&r, v->token, sizeof(v->token));
     reader_string(&r, v->text, sizeof(v->text));
     make_printable(v->text);
-    return check(&r, NATIVE_COMMIT, e);
+    return body_check(&r, NATIVE_COMMIT, e);
 }
 
 int native_error_encode(struct buf *out, const struct err *v)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u32(&b.w, v->code < 0 && v->code >= -ERRNO_MAX ? (uint32_t)-v->code : EPROTO);
     writer_string(&b.w, v->stage);
     writer_string(&b.w, v->text);
-    return end(&b, out, NATIVE_ERROR, 0);
+    return body_end(&b, out, NATIVE_ERROR, 0);
 }
 
 int native_error_decode(const void *body, size_t len, struct err *v, struct err *e)
@@ -167,16 +139,16 @@ int native_error_decode(const void *body, size_t len, struct err *v, struct err 
     if (code == 0 || code > ERRNO_MAX)
         r.failed = true;
     v->code = -(int)(code & ERRNO_MAX);
-    return check(&r, NATIVE_ERROR, e);
+    return body_check(&r, NATIVE_ERROR, e);
 }
 
 int native_ping_encode(struct buf *out, enum native_type type, uint64_t stamp)
 {
-    struct words b;
+    struct body b;
 
-    begin(&b, 0);
+    body_begin(&b, 0);
     writer_u64(&b.w, stamp);
-    return end(&b, out, type, RECORD_OPTIONAL);
+    return body_end(&b, out, type, RECORD_OPTIONAL);
 }
 
 int native_ping_decode(const void *body, size_t len, uint64_t *stamp, struct err *e)
@@ -185,5 +157,5 @@ int native_ping_decode(const void *body, size_t len, uint64_t *stamp, struct err
 
     reader_init(&r, body, len);
     *stamp = reader_u64(&r);
-    return check(&r, NATIVE_PING, e);
+    return body_check(&r, NATIVE_PING, e);
 }

@@ -150,6 +150,8 @@ int source_say(struct godwit_source *s, enum native_type type, const char *text,
 /* Around every callback that may take long. */
 void source_call_begin(struct godwit_source *s);
 void source_call_end(struct godwit_source *s);
+/* godwit_source_free waits. */
+bool source_is_leaving(struct godwit_source *s);
 void source_params(struct godwit_source *s, struct godwit_params *out);
 /* Ends the migration before the commit, as a person's cancel does. Any thread. -EBUSY, -EALREADY */
 int source_end(struct godwit_source *s, enum godwit_status status, const struct err *why);

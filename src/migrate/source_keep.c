@@ -48,16 +48,6 @@ static int hear_answer(struct godwit_source *s, uint64_t deadline)
     return ret;
 }
 
-static bool is_leaving(struct godwit_source *s)
-{
-    bool leaving;
-
-    pthread_mutex_lock(&s->lock);
-    leaving = s->leaving;
-    pthread_mutex_unlock(&s->lock);
-    return leaving;
-}
-
 /* Said by whoever listens there now, who does not hold this machine; not by connect, of a UNIX path
  * that is gone. */
 static bool is_unknown(const struct godwit_source *s, int ret)
@@ -120,7 +110,7 @@ static void tell_suspended(struct godwit_source *s, const char *why)
     uint64_t deadline = clock_now_ns() + COURTESY_NS;
     int refusals = 0, ret = -EPIPE;
 
-    while (ret <= 0 && clock_now_ns() < deadline && refusals < 2 && !is_leaving(s)) {
+    while (ret <= 0 && clock_now_ns() < deadline && refusals < 2 && !source_is_leaving(s)) {
         struct err e = ERR_INIT;
 
         ret = tell_again(s, why, deadline, &e);

@@ -128,16 +128,6 @@ static void *worker(void *arg)
 
 /* ---- the migrate thread waits --------------------------------------------------------------- */
 
-static bool is_leaving(struct godwit_source *s)
-{
-    bool leaving;
-
-    pthread_mutex_lock(&s->lock);
-    leaving = s->leaving;
-    pthread_mutex_unlock(&s->lock);
-    return leaving;
-}
-
 /* Until the workers are done, or nobody wants to know any more; the link stays alive meanwhile. */
 static void attend(struct look *l)
 {
@@ -145,7 +135,7 @@ static void attend(struct look *l)
     struct link_record rec;
 
     while (atomic_load(&l->working) > 0) {
-        if (is_leaving(s))
+        if (source_is_leaving(s))
             atomic_store(&l->quit, true);
         if (!link_up(&s->link))
             bell_wait(&s->bell, 0);

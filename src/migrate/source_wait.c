@@ -18,6 +18,16 @@ void source_params(struct godwit_source *s, struct godwit_params *out)
     s->link.timeout_ms = out->link_timeout_ms;
 }
 
+bool source_is_leaving(struct godwit_source *s)
+{
+    bool leaving;
+
+    pthread_mutex_lock(&s->lock);
+    leaving = s->leaving;
+    pthread_mutex_unlock(&s->lock);
+    return leaving;
+}
+
 void source_call_begin(struct godwit_source *s)
 {
     pthread_mutex_lock(&s->lock);
